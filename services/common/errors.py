@@ -1,0 +1,236 @@
+"""The error tree of Regrow: what can go wrong, said in the words of the domain.
+
+Every leaf has an UPPER_SNAKE `reason` that programs can switch on, typed `facts`, and a message of one or two full
+sentences that names the mistake and the cure. Errors know no status code: `services.common.rpc.status` holds the one
+table that maps them to gRPC codes, and a test checks that every leaf is in it.
+
+    RegrowError
+    ├── InvalidInput                 the caller sent something that can never work
+    │   ├── InvalidField             one field has a wrong value
+    │   ├── InvalidFields            several fields have wrong values
+    │   ├── UnreadableFile           an upload can't be read as the format that it claims or looks like
+    │   └── UnsafeExpression         an SQL expression or pattern that is refused
+    ├── Missing                      something that was named isn't there
+    │   └── NotFound
+    ├── Conflicting                  the call collides with what is stored
+    │   ├── AlreadyExists
+    │   ├── EtagMismatch             somebody else changed it first
+    │   └── RequestIdReused          the same request_id with another content
+    ├── NotPossibleNow               right call, wrong moment
+    │   ├── FailedPrecondition
+    │   └── Cancelled
+    ├── Refused                      who you are decides
+    │   ├── Unauthenticated
+    │   └── PermissionDenied
+    ├── Exhausted                    a bound was reached
+    │   ├── TooLarge                 this call is over a size limit
+    │   └── Busy                     too much at once; come back after `retry_after`
+    ├── Unavailable                  an engine or a service can't be reached; come back after `retry_after`
+    │   └── EngineUnavailable
+    └── Damaged                      stored bytes aren't what was stored
+        └── DigestMismatch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class RegrowError(Exception):
+    """Root of the tree. Catch it to handle every error that Regrow raises on purpose."""
+
+    reason: str = "REGROW_ERROR"
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts: dict[str, str] = {key: str(value) for key, value in facts.items()}
+
+
+class InvalidInput(RegrowError):
+    """The caller sent something that can never work; sending it again won't help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldProblem:
+    """One wrong field: its path in the request (`spec.classes[2].name`) and what is wrong with it."""
+
+    field: str
+    problem: str
+
+
+class InvalidField(InvalidInput):
+    """One field has a wrong value. `field` is its path in the request."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, field: str, problem: str, **facts: object) -> None:
+        super().__init__(f"{field}: {problem}", field=field, **facts)
+        self.problems: tuple[FieldProblem, ...] = (FieldProblem(field=field, problem=problem),)
+
+
+class InvalidFields(InvalidInput):
+    """Several fields have wrong values, all told at once."""
+
+    reason = "INVALID_FIELDS"
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        super().__init__("; ".join(f"{p.field}: {p.problem}" for p in problems))
+        self.problems = tuple(problems)
+
+
+class UnreadableFile(InvalidInput):
+    """An upload can't be read. `line` is 1-based where it is known."""
+
+    reason = "UNREADABLE_FILE"
+
+    def __init__(self, problem: str, *, line: int | None = None, **facts: object) -> None:
+        where = f"line {line}: " if line is not None else ""
+        super().__init__(f"{where}{problem}", **({"line": line} if line is not None else {}), **facts)
+
+
+class UnsafeExpression(InvalidInput):
+    """An SQL expression or pattern that is refused, with the reason."""
+
+    reason = "UNSAFE_EXPRESSION"
+
+
+class Missing(RegrowError):
+    """Something that was named isn't there."""
+
+
+class NotFound(Missing):
+    """`kind` is the noun (`dataset`), `name` the full resource name."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, kind: str, name: str, cure: str = "") -> None:
+        super().__init__(f"There is no {kind} '{name}'.{' ' + cure if cure else ''}", kind=kind, name=name)
+
+
+class Conflicting(RegrowError):
+    """The call collides with what is stored."""
+
+
+class AlreadyExists(Conflicting):
+    """`kind` is the noun, `name` the full resource name."""
+
+    reason = "ALREADY_EXISTS"
+
+    def __init__(self, kind: str, name: str, cure: str = "Choose another id, or use the one that exists.") -> None:
+        super().__init__(f"The {kind} '{name}' already exists. {cure}", kind=kind, name=name)
+
+
+class EtagMismatch(Conflicting):
+    """Somebody else changed the resource first: read it again, then decide again."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, name: str, *, sent: str, current: str) -> None:
+        super().__init__(
+            f"'{name}' changed since you read it (you sent etag '{sent}', it is '{current}'). Read it again and decide again.",
+            name=name, sent=sent, current=current,
+        )
+
+
+class RequestIdReused(Conflicting):
+    """The same `request_id` came with another content."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id '{request_id}' was already used for a call with other content. Send a new one.", request_id=request_id
+        )
+
+
+class NotPossibleNow(RegrowError):
+    """The call is right, but not at this moment; the message says what must come first."""
+
+
+class FailedPrecondition(NotPossibleNow):
+    """`reason` may be narrowed by the caller so that programs can tell the cases apart."""
+
+    reason = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, reason: str | None = None, **facts: object) -> None:
+        super().__init__(message, **facts)
+        if reason is not None:
+            self.reason = reason
+
+
+class Cancelled(NotPossibleNow):
+    """The work was cancelled, by a user or because the caller went away."""
+
+    reason = "CANCELLED"
+
+
+class Refused(RegrowError):
+    """Who the caller is decides."""
+
+
+class Unauthenticated(Refused):
+    """No key, or one that is unknown, expired or revoked."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(Refused):
+    """The key is good, but its role or project doesn't allow this."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class Exhausted(RegrowError):
+    """A bound was reached."""
+
+
+class TooLarge(Exhausted):
+    """This call is over a size limit; it will be tomorrow too."""
+
+    reason = "TOO_LARGE"
+
+    def __init__(self, what: str, *, limit: str, cure: str = "") -> None:
+        super().__init__(f"{what} is larger than the limit of {limit}.{' ' + cure if cure else ''}", limit=limit)
+
+
+class Busy(Exhausted):
+    """Too much at once; the same call works later."""
+
+    reason = "BUSY"
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        super().__init__(message, retry_after_seconds=retry_after.total_seconds())
+        self.retry_after = retry_after
+
+
+class Unavailable(RegrowError):
+    """Something that Regrow depends on can't be reached at the moment."""
+
+
+class EngineUnavailable(Unavailable):
+    """`engine` is `objects`, `events`, `database`, or the name of a service."""
+
+    reason = "ENGINE_UNAVAILABLE"
+
+    def __init__(self, engine: str, problem: str, *, retry_after: timedelta = timedelta(seconds=2)) -> None:
+        super().__init__(f"{engine} can't be reached: {problem}. Try again in a moment.", engine=engine)
+        self.retry_after = retry_after
+
+
+class Damaged(RegrowError):
+    """Stored bytes aren't what was stored."""
+
+
+class DigestMismatch(Damaged):
+    """An object's bytes don't have the digest that names them."""
+
+    reason = "DIGEST_MISMATCH"
+
+    def __init__(self, what: str, *, expected: str, actual: str) -> None:
+        super().__init__(
+            f"{what} is damaged: its sha256 is {actual}, but {expected} was recorded. Restore the object store from a backup.",
+            expected=expected, actual=actual,
+        )

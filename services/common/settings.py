@@ -1,0 +1,187 @@
+"""Settings that all services share, read once at start from the environment.
+
+A service derives its own class and says its prefix; its fields are then read from `REGROW_<SERVICE>_*`, and the common ones
+from `REGROW_*`. A common field can be set for one service alone: `REGROW_LABELING_METRICS_PORT` wins over
+`REGROW_METRICS_PORT` in labeling.
+
+    class LabelingSettings(CommonSettings):
+        model_config = SettingsConfigDict(env_prefix="REGROW_LABELING_")
+
+        workers: int = 16
+        \"\"\"How many calls run at once.\"\"\"
+
+    settings = load(LabelingSettings)      # --print-config prints it, secrets masked, and ends
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.common.errors import FailedPrecondition, FieldProblem, InvalidFields, RegrowError
+
+COMMON_PREFIX = "REGROW_"
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):\S+@")
+
+SettingsT = TypeVar("SettingsT", bound="CommonSettings")
+
+
+class CommonSettings(BaseSettings):
+    """What every service reads. Wrong values are told all at once by `load`."""
+
+    model_config = SettingsConfigDict(env_prefix=COMMON_PREFIX, extra="ignore", use_attribute_docstrings=True, frozen=True)
+
+    data_dir: Path = Path(".regrow")
+    """Folder of the embedded engines: objects, events, databases."""
+
+    internal_token: SecretStr = Field(default_factory=lambda known: SecretStr(shared_token(known["data_dir"])))
+    """Secret that gateway and services share; calls without it are refused. Unset: one is made and kept in the data folder."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe log line that is written."""
+
+    log_json: bool = Field(default_factory=lambda: not sys.stderr.isatty())
+    """JSON lines (default where stderr is no terminal), or lines for the eye."""
+
+    metrics_host: str = "127.0.0.1"
+    """Interface of the Prometheus port."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the Prometheus metrics over HTTP; 0 is off. Processes on one machine need one each."""
+
+    database_url: str | None = None
+    """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`."""
+
+    labeling_address: str = "127.0.0.1:7071"
+    """Where the labeling service listens and is called."""
+
+    training_address: str = "127.0.0.1:7072"
+    """Where the training service listens and is called."""
+
+    registry_address: str = "127.0.0.1:7073"
+    """Where the registry service listens and is called."""
+
+    gateway_http_address: str = "127.0.0.1:8080"
+    """Where the gateway serves REST, the Open Inference Protocol over HTTP, and the console."""
+
+    gateway_grpc_address: str = "127.0.0.1:8081"
+    """Where the gateway serves gRPC."""
+
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """How long running calls may take to finish after SIGTERM."""
+
+    @classmethod
+    def service_name(cls) -> str:
+        """`labeling` for the prefix `REGROW_LABELING_`."""
+        prefix = cls.model_config.get("env_prefix") or COMMON_PREFIX
+        return prefix.removeprefix(COMMON_PREFIX).strip("_").lower() or "regrow"
+
+    def database(self) -> str:
+        """`database_url`, else the service's own SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / self.service_name()}.db"
+
+    @property
+    def metrics_address(self) -> str | None:
+        """What `serve(metrics_address=...)` takes."""
+        return f"{self.metrics_host}:{self.metrics_port}" if self.metrics_port else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Code, then the service's own variables, then the common ones."""
+        return init_settings, env_settings, _CommonVariables(settings_cls, env_prefix=COMMON_PREFIX)
+
+
+class _CommonVariables(EnvSettingsSource):
+    """`REGROW_*` for the common fields only: a service's own field never reads a name without its prefix."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name in CommonSettings.model_fields}
+
+
+def shared_token(data_dir: Path) -> str:
+    """The token of this data folder, made by whoever comes first. Only the owner can read the file."""
+    path = data_dir / "internal.token"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        mine = data_dir / f".internal.token.{os.getpid()}.{secrets.token_hex(4)}"
+        with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        try:
+            os.link(mine, path)
+        except FileExistsError:
+            pass
+        finally:
+            mine.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise FailedPrecondition(
+            f"No internal token: '{path}' can't be made or read ({error.strerror})."
+            " Set REGROW_INTERNAL_TOKEN, or a REGROW_DATA_DIR that is writable.",
+            reason="NO_INTERNAL_TOKEN",
+        ) from None
+
+
+def load(settings_class: type[SettingsT], arguments: Sequence[str] | None = None) -> SettingsT:
+    """Reads the settings at the start of a process. With `--print-config` among the arguments, prints them and ends it.
+
+    Raises `InvalidFields` that names each wrong variable. From here on, a `RegrowError` that ends the process is told as
+    its sentence, without a traceback: at start it is about what the operator set.
+    """
+    sys.excepthook = _tell
+    try:
+        settings = settings_class()
+    except ValidationError as error:
+        raise InvalidFields([_problem(settings_class, dict(one)) for one in error.errors()]) from None
+    if "--print-config" in (sys.argv[1:] if arguments is None else arguments):
+        sys.stdout.write(describe(settings))
+        raise SystemExit(0)
+    return settings
+
+
+def describe(settings: CommonSettings) -> str:
+    """One `NAME=value` line for each field under its docstring; secrets and passwords in URLs are masked."""
+    lines: list[str] = []
+    for name, field in type(settings).model_fields.items():
+        if field.description:
+            lines.append(f"# {' '.join(field.description.split())}")
+        lines.append(f"{_variable(type(settings), name)}={_masked(getattr(settings, name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, InvalidFields):
+        sys.stderr.write("".join(f"{one.field}: {one.problem}\n" for one in error.problems))
+    elif isinstance(error, RegrowError):
+        sys.stderr.write(f"{error.message}\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _masked(value: object) -> str:
+    return "" if value is None else _PASSWORD_IN_URL.sub(r"\1:**********@", str(value))
+
+
+def _variable(settings_class: type[CommonSettings], field: str) -> str:
+    own = settings_class.model_config.get("env_prefix") or COMMON_PREFIX
+    return f"{COMMON_PREFIX if field in CommonSettings.model_fields else own}{field}".upper()
+
+
+def _problem(settings_class: type[CommonSettings], error: dict[str, Any]) -> FieldProblem:
+    field = _variable(settings_class, str(error["loc"][0])) if error["loc"] else settings_class.__name__
+    return FieldProblem(field=field, problem=str(error["msg"]))
