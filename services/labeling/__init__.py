@@ -1,0 +1,1 @@
+"""Turns raw rows into labels: data sets, specs, labelers, votes, label sets, human labels, feedback."""
