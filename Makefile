@@ -1,0 +1,44 @@
+# Two commands on a fresh clone: `make demo` and `make test`. Everything else is for those who work on Regrow.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+READY := $(VENV)/.ready
+
+.PHONY: demo test slow lint protos check setup clean help
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(READY) ## the whole loop on real data; ends at Ctrl-C, or by itself with EXIT=1
+	@$(BIN)/python examples/demo.py $(if $(EXIT),--exit) $(DEMO_ARGS)
+
+test: $(READY) ## the tests, under a minute of them
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+slow: $(READY) ## the tests that take longer: end to end, kill -9, many processes
+	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+
+setup: $(READY) ## the environment alone
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 13) else "Regrow needs Python 3.11 or 3.12; this is %d.%d. Say which with: make PYTHON=python3.11 ..." % v)'
+	@echo "Creating the environment in $(VENV): a download of about 0.7 GB (2.2 GB on disk)."
+	@echo "Where pip takes PyTorch's CUDA build (PyPI's default on Linux) it is about 3 GB (6 GB on disk); README.md, 'Size', shows how to avoid it."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -e '.[all,dev]'
+	@touch $@
+
+lint: $(READY) ## style, types, import rules, protos
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/buf lint regrow/api.binpb --config protos/buf.yaml
+	@$(BIN)/python protos/generate.py --check
+
+protos: $(READY) ## generate the stubs in regrow/ from protos/
+	@$(BIN)/python protos/generate.py
+
+clean: ## remove what was built and the demo's data
+	rm -rf $(VENV) .regrow build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,131 @@
+import datetime
+
+from regrow.buf.validate import validate_pb2 as _validate_pb2
+from google.api import annotations_pb2 as _annotations_pb2
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetFeedbackStatsRequest(_message.Message):
+    __slots__ = ("parent",)
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    def __init__(self, parent: _Optional[str] = ...) -> None: ...
+
+class SourceCount(_message.Message):
+    __slots__ = ("source", "labeler", "votes")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    LABELER_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    labeler: str
+    votes: int
+    def __init__(self, source: _Optional[str] = ..., labeler: _Optional[str] = ..., votes: _Optional[int] = ...) -> None: ...
+
+class FeedbackStats(_message.Message):
+    __slots__ = ("model", "votes", "used", "unmatched", "repeated_count", "predictions", "lag", "sources")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    UNMATCHED_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    votes: int
+    used: int
+    unmatched: int
+    repeated_count: int
+    predictions: int
+    lag: int
+    sources: _containers.RepeatedCompositeFieldContainer[SourceCount]
+    def __init__(self, model: _Optional[str] = ..., votes: _Optional[int] = ..., used: _Optional[int] = ..., unmatched: _Optional[int] = ..., repeated_count: _Optional[int] = ..., predictions: _Optional[int] = ..., lag: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceCount, _Mapping]]] = ...) -> None: ...
+
+class ListUnmatchedFeedbackRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class UnmatchedFeedback(_message.Message):
+    __slots__ = ("event_id", "prediction", "source", "class_names", "reason", "accept_time")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CLASS_NAMES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_TIME_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    prediction: str
+    source: str
+    class_names: _containers.RepeatedScalarFieldContainer[str]
+    reason: str
+    accept_time: _timestamp_pb2.Timestamp
+    def __init__(self, event_id: _Optional[str] = ..., prediction: _Optional[str] = ..., source: _Optional[str] = ..., class_names: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., accept_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListUnmatchedFeedbackResponse(_message.Message):
+    __slots__ = ("feedback", "next_page_token")
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    feedback: _containers.RepeatedCompositeFieldContainer[UnmatchedFeedback]
+    next_page_token: str
+    def __init__(self, feedback: _Optional[_Iterable[_Union[UnmatchedFeedback, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PartitionOffset(_message.Message):
+    __slots__ = ("topic", "partition", "offset")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    offset: int
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class CutLabelSetRequest(_message.Message):
+    __slots__ = ("model", "base_label_set", "offsets", "request_id")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    BASE_LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    base_label_set: str
+    offsets: _containers.RepeatedCompositeFieldContainer[PartitionOffset]
+    request_id: str
+    def __init__(self, model: _Optional[str] = ..., base_label_set: _Optional[str] = ..., offsets: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CutLabelSetResponse(_message.Message):
+    __slots__ = ("label_set", "dataset_version", "feedback_votes", "appended_rows")
+    LABEL_SET_FIELD_NUMBER: _ClassVar[int]
+    DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_VOTES_FIELD_NUMBER: _ClassVar[int]
+    APPENDED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    label_set: str
+    dataset_version: str
+    feedback_votes: int
+    appended_rows: int
+    def __init__(self, label_set: _Optional[str] = ..., dataset_version: _Optional[str] = ..., feedback_votes: _Optional[int] = ..., appended_rows: _Optional[int] = ...) -> None: ...
+
+class ListAppliedEventsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ListAppliedEventsResponse(_message.Message):
+    __slots__ = ("ledger_event_ids", "unmatched_event_ids")
+    LEDGER_EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    UNMATCHED_EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    ledger_event_ids: _containers.RepeatedScalarFieldContainer[str]
+    unmatched_event_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ledger_event_ids: _Optional[_Iterable[str]] = ..., unmatched_event_ids: _Optional[_Iterable[str]] = ...) -> None: ...
