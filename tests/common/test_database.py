@@ -1,4 +1,4 @@
-"""The database floor: migrations, transactions, times, request ids. On PostgreSQL too where REGROW_TEST_POSTGRES_URL names one."""
+"""The database floor: migrations, transactions, times, request ids; on PostgreSQL too where REGROW_TEST_POSTGRES_URL is set."""
 
 from __future__ import annotations
 
@@ -268,9 +268,8 @@ def test_two_processes_that_start_at_once_migrate_once(url: str, migrations: Pat
         "import sys; from pathlib import Path; from services.common.database import open_database; sys.stdin.read();"
         f"open_database({url!r}, migrations=Path({str(migrations)!r})).check(); print('open')"
     )
-    started = [
-        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    started = [subprocess.Popen([sys.executable, "-c", program], text=True, **pipes) for _ in range(2)]
     for process in started:
         assert process.stdin is not None
         process.stdin.close()

@@ -1,0 +1,162 @@
+"""Who makes a call, and the call's id: carried as metadata between services, read by handlers through context variables.
+
+The gateway authenticates the public and forwards a `Principal`; services trust it because the shared internal token comes
+with it. A handler asks `current_principal()` and `current_request_id()`; both hold for the whole call, streams included,
+in the thread (or asyncio task) that runs the handler.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from services.common.errors import Unauthenticated
+
+Role = Literal["viewer", "labeler", "editor", "admin", "service"]
+Metadata = tuple[tuple[str, str], ...]
+
+PRINCIPAL_KEY = "regrow-principal"
+TOKEN_KEY = "regrow-token"
+REQUEST_ID_KEY = "x-request-id"
+ALL_PROJECTS = "*"
+TOKEN_REFUSED = "INTERNAL_TOKEN_REFUSED"
+"""The reason of a call with a wrong internal token: the fault of whoever set up the services, never of a user's key."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls: a key with a role, good for `projects` (`("*",)` is all). `name` is what people read in logs and history."""
+
+    key_id: str
+    role: Role
+    projects: tuple[str, ...] = (ALL_PROJECTS,)
+    name: str = ""
+
+    def may_enter(self, project: str) -> bool:
+        """Whether the key is good for this project at all; what it may do there is the role's business."""
+        return ALL_PROJECTS in self.projects or project in self.projects
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """The call that runs now. `deadline` is on the monotonic clock; None is no deadline."""
+
+    request_id: str
+    principal: Principal | None = None
+    deadline: float | None = None
+
+
+_current: ContextVar[Call | None] = ContextVar("regrow_call", default=None)
+
+
+def service_principal(name: str) -> Principal:
+    """What a service is when it calls another one for itself."""
+    return Principal(key_id=f"service:{name}", role="service", name=name)
+
+
+def current_call() -> Call | None:
+    """The call that this thread or task works for; None in a background thread."""
+    return _current.get()
+
+
+def current_principal() -> Principal:
+    """Who called. Raises `LookupError` outside a call: work in the background says by itself for whom it is done."""
+    call = _current.get()
+    if call is None or call.principal is None:
+        raise LookupError("There is no principal: this code doesn't run inside a call.")
+    return call.principal
+
+
+def current_request_id() -> str:
+    """The id that finds this call in the logs of every service; empty outside a call."""
+    call = _current.get()
+    return "" if call is None else call.request_id
+
+
+def seconds_left() -> float | None:
+    """Until the caller gives up; None where it waits forever or there is no call."""
+    call = _current.get()
+    return None if call is None or call.deadline is None else max(0.0, call.deadline - time.monotonic())
+
+
+@contextmanager
+def entered(call: Call) -> Iterator[Call]:
+    """Makes `call` the current one for the block: what the server does around every handler, and tests around a bare one."""
+    before = _current.get()
+    _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.set(before)
+
+
+@contextmanager
+def acting_as(principal: Principal, request_id: str = "") -> Iterator[Call]:
+    """Runs the block as a call of `principal`."""
+    with entered(Call(request_id=request_id or new_request_id(), principal=principal)) as call:
+        yield call
+
+
+def new_request_id() -> str:
+    """An id for a call that came without one."""
+    return secrets.token_hex(8)
+
+
+def request_id_from(metadata: Mapping[str, str | bytes]) -> str:
+    """The caller's id where it is fit for logs and headers, else a new one."""
+    sent = metadata.get(REQUEST_ID_KEY)
+    return sent if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent) else new_request_id()
+
+
+def encode(principal: Principal) -> str:
+    """JSON in base64: metadata values are ASCII, names of people aren't."""
+    content = {"key_id": principal.key_id, "role": principal.role, "projects": principal.projects, "name": principal.name}
+    return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def decode(text: str) -> Principal:
+    """Raises `Unauthenticated` for anything that `encode` didn't make."""
+    try:
+        content = json.loads(base64.b64decode(text, validate=True))
+    except (ValueError, RecursionError):
+        content = None
+    match content:
+        case {"key_id": str() as key_id, "role": str() as role, "projects": list() as projects, "name": str() as name} if (
+            role in get_args(Role) and all(isinstance(project, str) for project in projects)
+        ):
+            return Principal(key_id=key_id, role=role, projects=tuple(projects), name=name)  # type: ignore[arg-type]
+    raise Unauthenticated(f"The metadata '{PRINCIPAL_KEY}' can't be read. Run the same version of Regrow everywhere.")
+
+
+def call_metadata(principal: Principal, token: str, request_id: str) -> Metadata:
+    """What every call between services carries; its inverse is `authenticate` and `request_id_from`."""
+    return ((TOKEN_KEY, token), (PRINCIPAL_KEY, encode(principal)), (REQUEST_ID_KEY, request_id))
+
+
+def authenticate(metadata: Mapping[str, str | bytes], token: str) -> Principal:
+    """The forwarded principal, after the internal token was checked in constant time. Raises `Unauthenticated`."""
+    sent = metadata.get(TOKEN_KEY, "")
+    if not hmac.compare_digest(sent.encode() if isinstance(sent, str) else sent, token.encode()):
+        error = Unauthenticated("This service takes calls from other services only. Call the gateway with your API key.")
+        error.reason = TOKEN_REFUSED
+        raise error
+    forwarded = metadata.get(PRINCIPAL_KEY)
+    if not isinstance(forwarded, str):
+        raise Unauthenticated(f"The metadata '{PRINCIPAL_KEY}' is missing: the call names nobody.")
+    return decode(forwarded)
+
+
+def as_mapping(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str | bytes]:
+    """Metadata by key; of a repeated key the last value holds."""
+    return dict(metadata or ())
