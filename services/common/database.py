@@ -30,6 +30,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -204,6 +205,8 @@ def _address(url: str) -> URL:
     except sa.exc.ArgumentError:
         raise InvalidField("database_url", f"isn't a database URL. {_EXAMPLES}") from None
     if address.get_backend_name() == "postgresql":
+        if find_spec("psycopg") is None:
+            raise InvalidField("database_url", "needs a package that isn't installed. Install 'psycopg[binary]'.")
         return address.set(drivername="postgresql+psycopg")
     if address.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise InvalidField("database_url", f"'{address.drivername}' isn't supported. {_EXAMPLES}")

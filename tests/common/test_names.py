@@ -20,7 +20,8 @@ def test_a_name_gives_its_ids() -> None:
     "wrong",
     [
         "", "projects/shop", "projects/shop/datasets/", "projects//datasets/d", "projects/shop/datasets/d/",
-        "/projects/shop/datasets/d", "projects/shop/models/m", "projects/../datasets/d", "projects/a b/datasets/d", "projects/shop/datasets/d\n",
+        "/projects/shop/datasets/d", "projects/shop/models/m",
+        "projects/../datasets/d", "projects/a b/datasets/d", "projects/shop/datasets/d\n",
         "projects/shop/datasets/d\x00", "projects/🌱/datasets/d", "projects/shop/datasets/" + "d" * 129,
     ],
 )  # fmt: skip
