@@ -1,0 +1,108 @@
+"""Tells the event log what changed: the transactional outbox of the registry.
+
+A change is a row, committed with what it tells. The publisher, one thread, appends rows to topic `regrow.registry` in the
+order of their sequence and only then notes how far it came. So nothing that was committed is lost, whatever is killed when,
+and after a crash the last batch may come a second time: readers skip a sequence that they have seen. Publishers of several
+processes don't disturb each other: each begins behind the last noted change, so first occurrences stay in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+import structlog
+
+from regrow.events.v1 import events_pb2
+from services.common.database import Database
+from services.common.errors import Unavailable
+from services.common.events.cloud_events import envelope
+from services.common.events.port import REGISTRY, Event, EventLog
+from services.registry.tables import ChangeRow, OutboxRow
+
+EVENT_TYPE = "regrow.registry.v1"
+SOURCE = "/regrow/registry"
+_BATCH = 200
+_IDLE_SECONDS = 1.0
+"""How soon the changes of another process, which can't wake this one, are seen."""
+_PATIENCE_SECONDS = 15.0
+"""The longest pause between tries at a log that is down."""
+
+log = structlog.get_logger()
+
+
+class Publisher:
+    """Publishes in a thread of its own from `start` to `stop`. `wake` may be called from any thread."""
+
+    def __init__(self, database: Database, events: EventLog) -> None:
+        self._database = database
+        self._events = events
+        self._changed = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Publishes what earlier processes left behind, then what comes."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was committed."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Publishes what is there, then ends. What a log that is down doesn't take now is published after the next start."""
+        self._stopping.set()
+        self._changed.set()
+        self._thread.join()
+
+    def publish(self) -> int:
+        """Publishes one batch; answers how many changes it had. Raises `EngineUnavailable`."""
+        batch = self._pending()
+        if batch:
+            self._events.append(REGISTRY, [_event(change) for change in batch])
+            self._note(batch[-1].sequence)
+        return len(batch)
+
+    def _pending(self) -> Sequence[ChangeRow]:
+        with self._database.reading() as session:
+            published = sa.select(OutboxRow.published).scalar_subquery()
+            query = sa.select(ChangeRow).where(ChangeRow.sequence > published).order_by(ChangeRow.sequence).limit(_BATCH)
+            return session.scalars(query).all()
+
+    def _note(self, sequence: int) -> None:
+        with self._database.session() as session:
+            session.execute(sa.update(OutboxRow).where(OutboxRow.published < sequence).values(published=sequence))
+
+    def _run(self) -> None:
+        pause = _IDLE_SECONDS
+        while True:
+            last_round = self._stopping.is_set()
+            self._changed.clear()
+            pause = _IDLE_SECONDS if self._drained() else min(2 * pause, _PATIENCE_SECONDS)
+            if last_round:
+                return
+            self._changed.wait(pause)
+
+    def _drained(self) -> bool:
+        """Whether all was published. An error must not end the thread: the changes wait in the database."""
+        try:
+            while self.publish():
+                pass
+        except Unavailable as error:
+            log.warning("changes wait for the event log", problem=error.message)
+            return False
+        except Exception:
+            log.exception("publishing failed; the changes wait")
+            return False
+        return True
+
+
+def _event(change: ChangeRow) -> Event:
+    payload = events_pb2.RegistryChange(
+        sequence=change.sequence, change=change.kind, name=change.name, model=change.model, version=change.version,
+        alias=change.alias,
+    )  # fmt: skip
+    payload.change_time.FromDatetime(change.changed)
+    headers = envelope(id=str(change.sequence), type=EVENT_TYPE, source=SOURCE, time=change.changed, subject=change.name)
+    return Event(key=change.model or change.name, value=payload.SerializeToString(), headers=headers)
