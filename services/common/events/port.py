@@ -18,6 +18,9 @@ FEEDBACK = "regrow.feedback"
 REGISTRY = "regrow.registry"
 DEAD_LETTER = "regrow.dead-letter"
 
+MOST_EVENT_BYTES = 16 << 20
+"""The largest event that a log takes (key and value): what one call of the services can carry."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
@@ -71,35 +74,54 @@ class Consumer(Protocol):
         ...
 
     def commit(self, offsets: Offsets | None = None) -> None:
-        """Stores the group's position: `offsets`, else all that was polled. No-op without a group."""
+        """Stores the group's position: `offsets`, else all that was polled. No-op without a group.
+
+        What another member owns by now is left out: that member reads those records again.
+        """
         ...
 
-    def seek(self, offsets: Offsets) -> None: ...
+    def seek(self, offsets: Offsets) -> None:
+        """Sets where the next poll reads. Raises `InvalidField` for a partition that isn't assigned."""
+        ...
 
-    def assignment(self) -> Sequence[tuple[str, int]]: ...
+    def assignment(self) -> Sequence[tuple[str, int]]:
+        """The (topic, partition) pairs that this consumer reads, as of its last poll."""
+        ...
 
-    def positions(self) -> Offsets: ...
+    def positions(self) -> Offsets:
+        """Where the next poll reads, over the assignment."""
+        ...
 
     def lag(self) -> int:
         """Records between the committed positions and the ends, over the assignment."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Leaves the group without a commit. Idempotent."""
+        ...
 
 
 class EventLog(Protocol):
     """Safe for use from many threads and processes."""
 
-    def ensure_topics(self, topics: Sequence[Topic] = TOPICS) -> None: ...
+    def ensure_topics(self, topics: Sequence[Topic] = TOPICS) -> None:
+        """Makes what is missing and sets the retention of the rest; partitions stay, for keys are spread over their number."""
+        ...
 
     def append(self, topic: str, events: Sequence[Event]) -> Sequence[tuple[int, int]]:
-        """Commits all or none; answers each event's (partition, offset). Raises `EngineUnavailable`, `NotFound` for an unknown topic."""
+        """Commits all or none; answers each event's (partition, offset).
+
+        Raises `EngineUnavailable`, `NotFound` for an unknown topic, `TooLarge` for an event over `MOST_EVENT_BYTES`.
+        """
         ...
 
     def consumer(
         self, topics: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
     ) -> Consumer:
-        """A group resumes where it committed; `start` holds for what was never committed, and always without a group."""
+        """A group resumes where it committed; `start` holds for what was never committed, and always without a group.
+
+        Raises `NotFound` for an unknown topic.
+        """
         ...
 
     def ends(self, topic: str) -> Offsets:
@@ -118,4 +140,6 @@ class EventLog(Protocol):
         """Raises `EngineUnavailable` where the log can't be used now."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends the log's threads and connections; close its consumers first. Idempotent."""
+        ...

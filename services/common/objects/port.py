@@ -32,7 +32,10 @@ class ObjectStore(Protocol):
     """Safe for use from many threads and processes."""
 
     def put(self, bucket: str, key: str, content: bytes | BinaryIO | Iterable[bytes], *, if_absent: bool = False) -> ObjectInfo:
-        """Writes an object whole. With `if_absent`, raises `AlreadyExists` where the key is taken: of many racing writers, one wins."""
+        """Writes an object whole, or leaves what was there. `InvalidField` names a bad bucket or key.
+
+        With `if_absent`, raises `AlreadyExists` where the key is taken: of many racing writers, one wins.
+        """
         ...
 
     def put_file(self, bucket: str, key: str, path: Path, *, if_absent: bool = False) -> ObjectInfo:
@@ -43,7 +46,9 @@ class ObjectStore(Protocol):
         """All bytes. Raises `NotFound`."""
         ...
 
-    def read(self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
+    def read(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, chunk: int = 1 << 20
+    ) -> Iterator[bytes]:
         """Streams bytes from `offset`, at most `length`. Raises `NotFound` at the call, not at the first chunk."""
         ...
 
@@ -55,10 +60,12 @@ class ObjectStore(Protocol):
         """Raises `NotFound`."""
         ...
 
-    def exists(self, bucket: str, key: str) -> bool: ...
+    def exists(self, bucket: str, key: str) -> bool:
+        """Whether `stat` would find it."""
+        ...
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """In order of key."""
+        """All objects whose key begins with `prefix`, in order of key."""
         ...
 
     def delete(self, bucket: str, key: str) -> None:

@@ -1,0 +1,93 @@
+"""Records that no handler can take: kept on a topic of their own with the reason, and put back when the cause is cured.
+
+A dead letter is the record as it was (key, value, headers) with `regrow_*` headers that say where it lay and why it went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.common.errors import InvalidField
+from services.common.events.port import DEAD_LETTER, Consumer, Event, EventLog, Offsets, Record
+
+MOST_REASON_LETTERS = 1000
+
+_PREFIX = "regrow_"
+_REPLAYS = "regrow_replays"
+_PATIENCE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record on the dead-letter topic, and where it came from. `replays` counts how often it was put back before."""
+
+    record: Record
+    topic: str
+    partition: int
+    offset: int
+    group: str
+    reason: str
+    replays: int
+
+
+def send_to_dead_letter(log: EventLog, record: Record, *, reason: str, group: str) -> None:
+    """Sets a record aside, as `group` can't handle it. Once this returns it is committed, so the group may go on."""
+    origin = {"topic": record.topic, "partition": str(record.partition), "offset": str(record.offset), "group": group}
+    text = reason.encode("utf-8", "replace").decode()[:MOST_REASON_LETTERS]
+    headers = {**record.headers, **{_PREFIX + name: value for name, value in origin.items()}, "regrow_reason": text}
+    log.append(DEAD_LETTER, [Event(key=record.key, value=record.value, headers=headers)])
+
+
+def read_dead_letter(record: Record) -> DeadLetter:
+    """Raises `InvalidField` for a record that `send_to_dead_letter` didn't write."""
+    headers = record.headers
+    try:
+        return DeadLetter(
+            record=record, topic=headers["regrow_topic"], partition=int(headers["regrow_partition"]),
+            offset=int(headers["regrow_offset"]), group=headers["regrow_group"], reason=headers["regrow_reason"],
+            replays=int(headers.get(_REPLAYS, "0")),
+        )
+    except (KeyError, ValueError):
+        raise InvalidField("headers", f"record {record.offset} of '{record.topic}' says not where it came from.") from None
+
+
+def dead_letters(log: EventLog) -> Iterator[DeadLetter]:
+    """All dead letters that lie there at the time of the call, oldest first."""
+    ends = log.ends(DEAD_LETTER)
+    with closing(log.consumer([DEAD_LETTER])) as consumer:
+        while records := _next(consumer, ends, most=500):
+            yield from map(read_dead_letter, records)
+
+
+def replay(log: EventLog, *, topic: str, most: int | None = None) -> int:
+    """Puts the dead letters of a topic back on it, oldest first, at most `most`; answers how many.
+
+    Each goes back once: the next call goes on after it. What fails again is a new dead letter, for that next call. Every
+    group of the topic reads the record once more; handlers know an event by its CloudEvents id.
+    """
+    done = 0
+    ends = log.ends(DEAD_LETTER)
+    with closing(log.consumer([DEAD_LETTER], group=f"regrow.replay.{topic}")) as consumer:
+        while records := _next(consumer, ends, most=500 if most is None else min(500, most - done)):
+            letters = [letter for letter in map(read_dead_letter, records) if letter.topic == topic]
+            log.append(topic, [_revived(letter) for letter in letters])
+            consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
+            done += len(letters)
+    return done
+
+
+def _next(consumer: Consumer, ends: Offsets, *, most: int) -> Sequence[Record]:
+    """The next records before `ends`; nothing where all are read, or another replay of the topic is at it."""
+    at = consumer.positions()
+    if most <= 0 or all(at.get(partition, 0) >= end for partition, end in ends.items()):
+        return []
+    records = consumer.poll(timeout=_PATIENCE, max_records=most)
+    return [record for record in records if record.offset < ends[record.topic, record.partition]]
+
+
+def _revived(letter: DeadLetter) -> Event:
+    own = {name: value for name, value in letter.record.headers.items() if not name.startswith(_PREFIX)}
+    return Event(key=letter.record.key, value=letter.record.value, headers={**own, _REPLAYS: str(letter.replays + 1)})

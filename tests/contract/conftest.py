@@ -1,0 +1,98 @@
+"""The engines that the contract suites run on.
+
+An engine knows how to open its store or log, here and in a child process: that is all that a suite needs, so another
+adapter joins by one more entry in `STORES` or `LOGS`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pytest
+
+from services.common.events import EventLog, SqliteLog
+from services.common.objects import DirectoryStore, ObjectStore
+
+Opened = TypeVar("Opened")
+ROOT = Path(__file__).parents[2]
+LEASE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Generic[Opened]):
+    """`open` opens it in this process; `source` is Python that opens it as `engine` in a child."""
+
+    open: Callable[[], Opened]
+    source: str
+    children: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def child(self, script: str, *arguments: str) -> subprocess.Popen[str]:
+        """Runs `script` in a process of its own, with `engine` and `sys` at hand; ended with the test."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys\n{self.source}\n{script}", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.children.append(process)
+        return process
+
+    def end_children(self) -> None:
+        """Ends what a failed test left running."""
+        for child in self.children:
+            child.kill()
+            child.communicate()
+
+
+def directory_store(folder: Path) -> Engine[ObjectStore]:
+    root = folder / "objects"
+    source = (
+        "from pathlib import Path\nfrom services.common.objects import DirectoryStore\n"
+        f"engine = DirectoryStore(Path({str(root)!r}))"
+    )
+    return Engine(open=lambda: DirectoryStore(root), source=source)
+
+
+def sqlite_log(folder: Path) -> Engine[EventLog]:
+    path = folder / "events.db"
+    source = (
+        "from datetime import timedelta\nfrom pathlib import Path\nfrom services.common.events import *\n"
+        f"engine = SqliteLog(Path({str(path)!r}), lease=timedelta(seconds={LEASE.total_seconds()}))"
+    )
+    return Engine(open=lambda: SqliteLog(path, lease=LEASE), source=source)
+
+
+STORES = {"directory": directory_store}
+LOGS = {"sqlite": sqlite_log}
+
+
+@pytest.fixture(params=STORES)
+def store_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine[ObjectStore]]:
+    engine = STORES[request.param](tmp_path)
+    yield engine
+    engine.end_children()
+
+
+@pytest.fixture
+def store(store_engine: Engine[ObjectStore]) -> ObjectStore:
+    return store_engine.open()
+
+
+@pytest.fixture(params=LOGS)
+def log_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine[EventLog]]:
+    engine = LOGS[request.param](tmp_path)
+    yield engine
+    engine.end_children()
+
+
+@pytest.fixture
+def log(log_engine: Engine[EventLog]) -> Iterator[EventLog]:
+    opened = log_engine.open()
+    opened.ensure_topics()
+    yield opened
+    opened.close()
