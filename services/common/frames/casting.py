@@ -127,7 +127,18 @@ def as_text(values: pa.Array) -> pa.StringArray:
         return values
     if pa.types.is_boolean(values.type):
         return pc.cast(values, pa.string())
-    return pa.array(spelled(values.to_pylist()), pa.string())
+    if pa.types.is_timestamp(values.type):
+        return pc.replace_substring(pc.strftime(values, format="%Y-%m-%dT%H:%M:%SZ"), ".000000Z", "Z")
+    return _number_texts(values)
+
+
+def _number_texts(values: pa.DoubleArray) -> pa.StringArray:
+    none = pa.scalar(None, pa.float64())
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 1e15))
+    texts = pc.cast(pc.cast(pc.if_else(whole, values, none), pa.int64()), pa.string())
+    if texts.null_count == values.null_count:
+        return texts
+    return pc.coalesce(texts, pa.array(spelled(pc.if_else(whole, none, values).to_pylist()), pa.string()))
 
 
 def spelled(values: Iterable[object]) -> list[str | None]:

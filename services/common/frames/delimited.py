@@ -30,7 +30,7 @@ _END = "\x00the end\x00"
 
 
 def read_delimited(path: Path, encoding: Encoding, delimiter: str, notes: Notes) -> Iterator[pa.RecordBatch]:
-    """The rows under the first row that isn't blank, which is the header. Raises `UnreadableFile` for a row of another width."""
+    """The rows under the first row that isn't blank, which is the header. Raises `UnreadableFile` for a row that differs."""
     names = {";": "semicolons", "\t": "tabs", "|": "bars"}
     if delimiter in names:
         notes.add(f"Cells are separated by {names[delimiter]}.")

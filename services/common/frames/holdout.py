@@ -1,6 +1,7 @@
 """Which rows are never trained on: by a split column, or by a salted hash of the row's normalised content.
 
-The hash reads every column but ids and those that the rule ignores. Text is compared after Unicode NFKC, lower case and with
+The hash reads every column but ids and those that the rule ignores, each value as `casting.as_text` spells it, so that a table
+has the same holdout whether it comes as CSV or as Parquet. Text is compared after Unicode NFKC, lower case and with
 runs of white space as one space, so rows that a person would call the same fall on the same side. It is BLAKE2b with 8 bytes
 of digest, the salt as key, over `name US text RS` of each column in order of name: the same everywhere, for good.
 """
@@ -80,18 +81,15 @@ class HoldoutRule:
 
 
 def content_hashes(batch: pa.RecordBatch, columns: Sequence[str], salt: str) -> npt.NDArray[np.uint64]:
-    """A hash of each row's normalised content. `columns` name string columns of the batch; one that it lacks is missing."""
+    """A hash of each row's normalised content. `columns` name string columns of the batch."""
     if not batch.num_rows:
         return np.empty(0, dtype=np.uint64)
     parts: list[object] = []
     for name in columns:
-        index = batch.schema.get_field_index(name)
-        if index >= 0:
-            parts += [pa.scalar(name + _US), normalised(batch.column(index)), pa.scalar(_RS)]
-    joined = pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="") if parts else None
-    texts = joined.to_pylist() if joined is not None else [""] * batch.num_rows
+        parts += [pa.scalar(name + _US), normalised(batch.column(name)), pa.scalar(_RS)]
+    joined = pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="")
     key = salt.encode()
-    digests = b"".join(blake2b(text.encode(), digest_size=8, key=key).digest() for text in texts)
+    digests = b"".join(blake2b(text.encode(), digest_size=8, key=key).digest() for text in joined.to_pylist())
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from services.common.errors import UnreadableFile
 from services.common.frames.batches import Notes
-from services.common.frames.casting import typed
+from services.common.frames.casting import as_text, typed
 from services.common.frames.evidence import TableEvidence
 from services.common.frames.holdout import HoldoutRule, content_hashes
 from services.common.frames.inference import infer_schema, lost_values
@@ -101,12 +101,13 @@ def _write(staged: _Staged, schema: Schema, rule: HoldoutRule, writer: PartsWrit
     """The second pass; returns how many rows repeat another's content."""
     contents, content_columns = Distinct(), rule.content_columns(schema)
     for batch in staged.read():
-        hashes = content_hashes(batch, content_columns, rule.salt)
-        contents.add(hashes)
         missing = pa.nulls(batch.num_rows, pa.string())
         present = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns = [typed(present.get(column.name, missing), column) for column in schema]
-        writer.write(columns, rule.held_out(batch, hashes))
+        texts = pa.RecordBatch.from_arrays([as_text(column) for column in columns], names=schema.names)
+        hashes = content_hashes(texts, content_columns, rule.salt)
+        contents.add(hashes)
+        writer.write(columns, rule.held_out(texts, hashes))
     return contents.repeats
 
 

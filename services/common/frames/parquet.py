@@ -209,7 +209,7 @@ def read_part(
     row_groups: Sequence[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """One part's rows in order; of all row groups or of some."""
-    wanted = [ROW, HOLDOUT, *(schema.names if columns is None else [schema.column(name).name for name in columns])]
+    wanted = _wanted(schema, columns)
     with objects.open(DATASETS, f"{root}/{part.key}") as source, open_part(source) as file:
         for batch in file.iter_batches(batch_rows, row_groups=row_groups, columns=wanted, use_threads=False):
             yield batch.select(wanted)
@@ -221,18 +221,35 @@ def open_part(source: object) -> pq.ParquetFile:
 
 
 def read_rows(
-    objects: ObjectStore, manifest_key: str, row_numbers: Sequence[int], columns: Sequence[str] | None = None
+    objects: ObjectStore,
+    manifest_key: str,
+    row_numbers: Sequence[int],
+    columns: Sequence[str] | None = None,
+    *,
+    most_bytes: int | None = None,
 ) -> pa.Table:
-    """Some rows, in ascending order of number; numbers that the version hasn't are left out. Reads only what holds them."""
+    """Some rows, in ascending order of number; numbers that the version hasn't are left out. Reads only what holds them.
+
+    Stops early, after some more than `most_bytes`.
+    """
     manifest, root = read_manifest(objects, manifest_key), root_of(manifest_key)
     wanted = np.unique(np.asarray(row_numbers, dtype=np.int64))
-    names = [ROW, HOLDOUT, *(manifest.schema.names if columns is None else columns)]
-    found = [pa.table(arrow_schema(manifest.schema).empty_table()).select(names)]
+    found = [arrow_schema(manifest.schema).empty_table().select(_wanted(manifest.schema, columns))]
+    size = 0
     for part in manifest.parts:
         low, high = np.searchsorted(wanted, [part.first_row, part.first_row + part.rows])
-        if low < high:
-            found += _rows_of_part(objects, root, part, manifest.schema, columns, wanted[low:high])
+        if low == high:
+            continue
+        for table in _rows_of_part(objects, root, part, manifest.schema, columns, wanted[low:high]):
+            found.append(table)
+            size += table.nbytes
+            if most_bytes is not None and size > most_bytes:
+                return pa.concat_tables(found)
     return pa.concat_tables(found)
+
+
+def _wanted(schema: Schema, columns: Sequence[str] | None) -> list[str]:
+    return [ROW, HOLDOUT, *(schema.names if columns is None else [schema.column(name).name for name in columns])]
 
 
 def _rows_of_part(
@@ -256,11 +273,15 @@ def load_version(objects: ObjectStore, manifest_key: str, columns: Sequence[str]
     """
     batches = list(read_version(objects, manifest_key, columns))
     manifest = read_manifest(objects, manifest_key)
-    names = [ROW, HOLDOUT, *(manifest.schema.names if columns is None else columns)]
-    empty = arrow_schema(manifest.schema).empty_table().select(names)
+    empty = arrow_schema(manifest.schema).empty_table().select(_wanted(manifest.schema, columns))
     table = pa.concat_tables([empty, *(pa.Table.from_batches([batch]) for batch in batches)])
+    return frame_of(table)
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A table with `__row` as a frame like that of `load_version`."""
     index = pd.Index(table.column(ROW).to_numpy(), name=ROW)
-    return pd.DataFrame({name: _series(table.column(name), index) for name in names if name != ROW}, index=index)
+    return pd.DataFrame({name: _series(table.column(name), index) for name in table.column_names if name != ROW}, index=index)
 
 
 def _series(column: pa.ChunkedArray, index: pd.Index) -> pd.Series:

@@ -59,7 +59,7 @@ def test_what_is_not_utf8_reads_as_windows_1252(import_bytes, objects):
 
 
 def test_one_broken_byte_among_much_good_utf8_does_not_garble_the_rest(import_bytes, objects):
-    imported = import_bytes("word,n\n".encode() + "grüße,1\n".encode() * 50 + b"bro\xffken,2\n")
+    imported = import_bytes(b"word,n\n" + "grüße,1\n".encode() * 50 + b"bro\xffken,2\n")
     words = load_version(objects, imported.stored.key)["word"].tolist()
     assert words[0] == "grüße"
     assert words[-1] == "bro\ufffdken"

@@ -1,0 +1,5 @@
+"""Starts the service: `python -m services.labeling`."""
+
+from services.labeling.app import main
+
+main()

@@ -1,0 +1,114 @@
+"""Puts the labeling service together and runs it. The one place that knows which engines it stands on.
+
+A part of labeling is added in two lines: build it in `_parts`, and give its service's full name, its `add_..._to_server`
+and its servicer. What it must do when a data set is deleted goes into `users` and `forget` of `Datasets`; its tables
+into `migrations/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pyarrow as pa
+
+from regrow.labeling.v1 import datasets_pb2_grpc
+from services.common.database import Database, open_database
+from services.common.events import events_from
+from services.common.events.port import EventLog
+from services.common.objects import ObjectStore, objects_from
+from services.common.rpc.server import RunningServer, run_forever, serve
+from services.common.settings import load
+from services.common.telemetry import configure_logging
+from services.labeling.datasets import grpc_api as datasets_api
+from services.labeling.datasets.handlers import Datasets
+from services.labeling.datasets.spool import sweep
+from services.labeling.settings import LabelingSettings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What the parts stand on."""
+
+    database: Database
+    objects: ObjectStore
+    events: EventLog
+    settings: LabelingSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One gRPC service of labeling, and what it runs beside the calls. `start` and `stop` must return at once."""
+
+    service: str
+    add: Callable[[Any, grpc.Server], None]
+    servicer: object
+    start: Callable[[], None] = field(default=lambda: None)
+    stop: Callable[[], None] = field(default=lambda: None)
+
+
+def _parts(engines: Engines) -> list[Part]:
+    settings = engines.settings
+    datasets = Datasets(engines.database, engines.objects, settings.scratch)
+    return [
+        Part(
+            service=datasets_api.SERVICE,
+            add=datasets_pb2_grpc.add_DatasetServiceServicer_to_server,
+            servicer=datasets_api.DatasetServicer(datasets, most_import_bytes=settings.most_import_bytes),
+        ),
+    ]
+
+
+def start(settings: LabelingSettings) -> RunningServer:
+    """Opens the engines, migrates the database, and serves. Raises `FailedPrecondition`, `EngineUnavailable`."""
+    # Arrow's own allocators keep freed memory; the system's gives it back, so that a large import leaves no trace.
+    pa.set_memory_pool(pa.system_memory_pool())
+    sweep(settings.scratch)
+    engines = Engines(
+        database=open_database(settings.database(), migrations=MIGRATIONS),
+        objects=objects_from(settings),
+        events=events_from(settings),
+        settings=settings,
+    )
+    parts = _parts(engines)
+
+    def add(server: grpc.Server) -> None:
+        for part in parts:
+            part.add(part.servicer, server)
+
+    def ready() -> None:
+        engines.database.check()
+        engines.objects.check()
+
+    def stop() -> None:
+        for part in reversed(parts):
+            part.stop()
+        engines.events.close()
+        engines.database.close()
+
+    server = serve(
+        name="labeling",
+        address=settings.labeling_address,
+        add_servicers=add,
+        services=[part.service for part in parts],
+        internal_token=settings.internal_token.get_secret_value(),
+        ready=ready,
+        workers=settings.workers,
+        metrics_address=settings.metrics_address,
+        on_stop=stop,
+    )
+    for part in parts:
+        part.start()
+    return server
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT, then drains."""
+    settings = load(LabelingSettings)
+    configure_logging("labeling", level=settings.log_level, json=settings.log_json)
+    run_forever(start(settings), settings.drain_seconds)

@@ -1,0 +1,9 @@
+"""Migrations of labeling's database. Import every module with tables here: what isn't imported isn't compared."""
+
+from alembic import context
+
+import services.labeling.datasets.storage  # noqa: F401
+from services.common.database import run_migrations
+from services.labeling.tables import LabelingTable
+
+run_migrations(context, LabelingTable.metadata)
