@@ -19,15 +19,14 @@ from services.common.database import Database, now
 from services.common.errors import Busy, EtagMismatch, FailedPrecondition, TooLarge
 from services.common.frames import parquet
 from services.common.frames.export import export
-from services.common.frames.importing import discard
 from services.common.frames.kinds import Kind, listed
 from services.common.frames.profile import Profile, profile_of_batches
 from services.common.frames.sniffing import Format, readable_size
 from services.common.idempotency import recall, remember
-from services.common.objects.port import ObjectStore
+from services.common.objects.port import DATASETS, ObjectStore
 from services.common.paging import Page
 from services.labeling.datasets import profiles, retyping, storage
-from services.labeling.datasets.intake import ImportOrder, Intake
+from services.labeling.datasets.intake import BIRTH, ImportOrder, Intake
 from services.labeling.datasets.model import DATASET, PROJECT, Dataset, Origin, Version, split_version_name
 from services.labeling.datasets.spool import scratch
 from services.labeling.request_ids import IdempotencyKey
@@ -106,7 +105,9 @@ class Datasets:
             for forget in self._forget:
                 forget(session, name)
             storage.remove_dataset(session, name)
-        discard(self._objects, dataset.root)
+            gone = self._objects_of(dataset)
+        for key in gone:
+            self._objects.delete(DATASETS, key)
 
     def version(self, name: str, field: str = "name") -> Version:
         """A version by its full name; `latest` and the bare name of a data set mean the newest. Raises `NotFound`."""
@@ -192,6 +193,13 @@ class Datasets:
         """The version as a file, in chunks. Raises `NotFound` at the call."""
         version = self.version(name)
         return export(self.read(version), version.schema, file_format)
+
+    def _objects_of(self, dataset: Dataset) -> list[str]:
+        """Its own, and those of label sets and votes beside them; not those of an import of the same name that is under way."""
+        beside, _, birth = dataset.root.rpartition("/")
+        keys = [found.key for found in self._objects.list(DATASETS, f"{beside}/")]
+        folders = {key: key.removeprefix(f"{beside}/").split("/")[0] for key in keys}
+        return [key for key, folder in folders.items() if folder == birth or not BIRTH.fullmatch(folder)]
 
     def _add_version(
         self,

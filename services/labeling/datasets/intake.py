@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from services.labeling.datasets import profiles, storage
 from services.labeling.datasets.model import Dataset, Origin, Version, dataset_name
 from services.labeling.datasets.spool import Spooled, check_sha256, spooled
 from services.labeling.request_ids import IdempotencyKey
+
+BIRTH = re.compile(r"[0-9a-f]{12}")
+"""The folder of one data set's objects, new with every import: see `services.common.frames.parquet`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
