@@ -39,6 +39,32 @@ from services.registry.tables import AliasRow, ChangeRow, IdempotencyKey, ModelR
 After = Mapping[str, Any] | None
 
 
+def _is_alias(table: type[AliasRow | MoveRow]) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        table.project == sa.bindparam("project"), table.model == sa.bindparam("model"), table.alias == sa.bindparam("alias")
+    )  # fmt: skip
+
+
+def _key(ref: AliasRef) -> dict[str, str]:
+    return {"project": ref.model.project, "model": ref.model.model, "alias": ref.alias}
+
+
+def _version_of(table: type[AliasRow | MoveRow], number: sa.SQLColumnExpression[int]) -> sa.ColumnElement[bool]:
+    return (VersionRow.project == table.project) & (VersionRow.model == table.model) & (VersionRow.number == number)
+
+
+# Built once: for a read as short as an alias, SQLAlchemy takes longer to build the statement than to run it.
+_ALIASES = sa.select(AliasRow, VersionRow.bundle_digest).join(VersionRow, _version_of(AliasRow, AliasRow.version))
+_ALIAS = _ALIASES.where(*_is_alias(AliasRow))
+_ALIAS_AT = (
+    sa.select(MoveRow, VersionRow.bundle_digest)
+    .join(VersionRow, _version_of(MoveRow, MoveRow.to_version))
+    .where(*_is_alias(MoveRow), MoveRow.moved <= sa.bindparam("moment"))
+    .order_by(MoveRow.number.desc())
+    .limit(1)
+)
+
+
 class Records:
     """The registry as one transaction sees it. Not for use from two threads."""
 
@@ -147,17 +173,12 @@ class Records:
 
     def find_alias(self, ref: AliasRef) -> Alias | None:
         """Where it points now."""
-        row = self._session.execute(_aliases().where(*_is_alias(AliasRow, ref))).first()
+        row = self._session.execute(_ALIAS, _key(ref)).first()
         return None if row is None else row[0].noun(row[1])
 
     def alias_at(self, ref: AliasRef, moment: datetime) -> Alias:
         """Where it pointed at that moment. Raises `NotFound` where it wasn't made yet."""
-        query = (
-            sa.select(MoveRow, VersionRow.bundle_digest)
-            .join(VersionRow, _same_model(VersionRow, MoveRow) & (VersionRow.number == MoveRow.to_version))
-            .where(*_is_alias(MoveRow, ref), MoveRow.moved <= moment).order_by(MoveRow.number.desc()).limit(1)
-        )
-        found = self._session.execute(query).first()
+        found = self._session.execute(_ALIAS_AT, {**_key(ref), "moment": moment}).first()
         if found is None:
             raise NotFound("alias", ref.name, f"It did not exist at {moment.isoformat()}; its history shows when it was made.")
         move, digest = found
@@ -165,7 +186,7 @@ class Records:
 
     def aliases(self, ref: ModelRef | None, after: After, limit: int) -> Sequence[Alias]:
         """By name; of all models where `ref` is None. Raises `NotFound` for the model."""
-        query = _aliases().order_by(AliasRow.project, AliasRow.model, AliasRow.alias).limit(limit)
+        query = _ALIASES.order_by(AliasRow.project, AliasRow.model, AliasRow.alias).limit(limit)
         if ref is not None:
             self._model_row(ref)
             query = query.where(AliasRow.project == ref.project, AliasRow.model == ref.model)
@@ -196,10 +217,10 @@ class Records:
     def moves(self, ref: AliasRef, after: After, limit: int) -> Sequence[Move]:
         """Newest first. Raises `NotFound`."""
         self.alias(ref)
-        query = sa.select(MoveRow).where(*_is_alias(MoveRow, ref)).order_by(MoveRow.number.desc()).limit(limit)
+        query = sa.select(MoveRow).where(*_is_alias(MoveRow)).order_by(MoveRow.number.desc()).limit(limit)
         if after is not None:
             query = query.where(MoveRow.number < after["number"])
-        return [row.noun() for row in self._session.scalars(query)]
+        return [row.noun() for row in self._session.scalars(query, _key(ref))]
 
     def recall(self, scope: str, once: Once) -> str | None:
         """The name of what the first call with this id made. Raises `RequestIdReused`."""
@@ -229,7 +250,7 @@ class Records:
 
     def _with_aliases(self, rows: Sequence[ModelRow]) -> list[Model]:
         keys = [(row.project, row.model) for row in rows]
-        query = _aliases().where(sa.tuple_(AliasRow.project, AliasRow.model).in_(keys)).order_by(AliasRow.alias)
+        query = _ALIASES.where(sa.tuple_(AliasRow.project, AliasRow.model).in_(keys)).order_by(AliasRow.alias)
         of_model: defaultdict[ModelRef, list[Alias]] = defaultdict(list)
         for row, digest in self._session.execute(query) if keys else ():
             of_model[ModelRef(row.project, row.model)].append(row.noun(digest))
@@ -241,16 +262,3 @@ class Records:
             self._session.flush()
         except IntegrityError:
             raise AlreadyExists(kind, name) from None
-
-
-def _aliases() -> sa.Select[AliasRow, str]:
-    of_version = _same_model(VersionRow, AliasRow) & (VersionRow.number == AliasRow.version)
-    return sa.select(AliasRow, VersionRow.bundle_digest).join(VersionRow, of_version)
-
-
-def _same_model(one: type[VersionRow], other: type[AliasRow | MoveRow]) -> sa.ColumnElement[bool]:
-    return (one.project == other.project) & (one.model == other.model)
-
-
-def _is_alias(table: type[AliasRow | MoveRow], ref: AliasRef) -> tuple[sa.ColumnElement[bool], ...]:
-    return table.project == ref.model.project, table.model == ref.model.model, table.alias == ref.alias

@@ -1,4 +1,4 @@
-"""A registry on real engines, in a folder of its own for each test; on PostgreSQL too where REGROW_TEST_POSTGRES_URL names one."""
+"""A registry on real engines, a fresh one for each test. On PostgreSQL too where REGROW_TEST_POSTGRES_URL names one."""
 
 import hashlib
 import json

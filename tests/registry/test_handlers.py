@@ -23,8 +23,8 @@ def ready(registry: Registry, new_version: NewVersions, versions: int) -> None:
 
 
 def move(registry: Registry, version: int, etag: str = "", alias: str = "champion") -> str:
-    moved = registry.set_alias(f"{TONE}/aliases/{alias}", f"{TONE}/versions/{version}", etag, moved_by="ada", why=f"to {version}")
-    return moved.etag
+    name, target = f"{TONE}/aliases/{alias}", f"{TONE}/versions/{version}"
+    return registry.set_alias(name, target, etag, moved_by="ada", why=f"to {version}").etag
 
 
 def test_a_new_installation_gets_a_project_and_an_old_one_keeps_its_own(database: Database, objects: ObjectStore) -> None:

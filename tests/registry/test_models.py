@@ -72,9 +72,12 @@ def test_words_of_callers_are_bounded_and_free_of_nul() -> None:
         check_text("a\0b", "why", 5)
 
 
-@pytest.mark.parametrize("wrong", [{"bundle_digest": "sha256:12"}, {"bundle_digest": ""}, {"run": "runs/1"}, {"scores": {"f\0": 1.0}}])
+@pytest.mark.parametrize(
+    "wrong", [{"bundle_digest": "sha256:12"}, {"bundle_digest": ""}, {"run": "runs/1"}, {"scores": {"f\0": 1.0}}]
+)
 def test_a_new_version_says_which_field_is_wrong(wrong: dict[str, object]) -> None:
-    right: dict[str, object] = {"bundle_digest": "sha256:" + "0" * 64, "run": "projects/shop/runs/1", "receipt": "{}", "scores": {}}
+    digest = "sha256:" + "0" * 64
+    right: dict[str, object] = {"bundle_digest": digest, "run": "projects/shop/runs/1", "receipt": "{}", "scores": {}}
     check_new(NewVersion(**right))  # type: ignore[arg-type]
     with pytest.raises(InvalidField) as told:
         check_new(NewVersion(**(right | wrong)))  # type: ignore[arg-type]

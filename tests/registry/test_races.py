@@ -14,6 +14,7 @@ from services.registry.handlers import Registry
 from services.registry.models import Alias, NewVersion, Once, Version
 from services.registry.tables import ChangeRow, OutboxRow
 
+NewVersions = Callable[..., NewVersion]
 TONE = "projects/shop/models/tone"
 RACERS = 12
 
@@ -33,23 +34,21 @@ def race(calls: Sequence[Callable[[], object]]) -> list[object]:
         return list(pool.map(run, calls))
 
 
-def test_racing_creators_get_the_numbers_one_to_n_without_a_gap(registry: Registry, new_version: Callable[..., NewVersion]) -> None:
+def test_racing_creators_get_the_numbers_one_to_n_without_a_gap(registry: Registry, new_version: NewVersions) -> None:
     new = new_version()
     answers = race([lambda: registry.create_version(TONE, new)] * RACERS)
     assert sorted(answer.number for answer in answers if isinstance(answer, Version)) == list(range(1, RACERS + 1))
     assert registry.get_model(TONE).latest == RACERS
 
 
-def test_one_call_sent_many_times_at_once_registers_one_version(registry: Registry, new_version: Callable[..., NewVersion]) -> None:
+def test_one_call_sent_many_times_at_once_registers_one_version(registry: Registry, new_version: NewVersions) -> None:
     new, once = new_version(), Once(request_id="run-7", fingerprint="f")
     answers = race([lambda: registry.create_version(TONE, new, once)] * RACERS)
     assert [answer.number for answer in answers if isinstance(answer, Version)] == [1] * RACERS
     assert registry.get_model(TONE).latest == 1
 
 
-def test_of_many_who_move_an_alias_from_one_place_exactly_one_wins(
-    registry: Registry, new_version: Callable[..., NewVersion]
-) -> None:
+def test_of_many_who_move_an_alias_from_one_place_exactly_one_wins(registry: Registry, new_version: NewVersions) -> None:
     new = new_version()
     for _ in range(RACERS + 1):
         registry.create_version(TONE, new)
@@ -102,7 +101,7 @@ def test_services_that_start_at_once_make_one_default_project(url: str, objects:
 
 
 def test_the_sequence_of_changes_has_no_gap_whoever_races(
-    registry: Registry, database: Database, new_version: Callable[..., NewVersion]
+    registry: Registry, database: Database, new_version: NewVersions
 ) -> None:
     new = new_version()
     race([lambda n=n: registry.create_model("projects/shop", f"m-{n % 8}", "") for n in range(RACERS)])  # some are refused
