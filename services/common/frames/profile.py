@@ -127,7 +127,7 @@ def _warnings(evidence: ColumnEvidence, column: Column, present: int, distinct: 
     if not present:
         yield "Every value is missing: the column can't help a model."
         return
-    if distinct == 1 and evidence.rows > 1:
+    if distinct == 1 and present == evidence.rows > 1:
         yield "All values are the same: the column can't help a model."
     if evidence.rows - present > 0.5 * evidence.rows:
         yield f"{(evidence.rows - present) / evidence.rows:.0%} of the values are missing."
