@@ -22,7 +22,7 @@ from services.common.objects import DirectoryStore, ObjectStore
 
 Opened = TypeVar("Opened")
 ROOT = Path(__file__).parents[2]
-LEASE = timedelta(seconds=1)
+LEASE = timedelta(seconds=0.7)
 
 
 @dataclass(frozen=True, kw_only=True)

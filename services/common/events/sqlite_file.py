@@ -1,8 +1,8 @@
 """The database file under the SQLite log: connections, transactions, and errors in the words of the domain.
 
 WAL with `synchronous=FULL`: a transaction that committed is on the disk, and readers never wait for a writer. Every wait is
-bounded by `wait`. Writers in one process take turns on a lock; between processes SQLite's own lock decides, asked for every
-few milliseconds, because SQLite's busy handler backs off to 100 ms and starves beside a steady writer. A file that was
+bounded by `wait`. Writers in one process take turns on a lock; between processes SQLite's own lock decides, asked for about
+every millisecond, because SQLite's busy handler backs off to 100 ms and starves beside a steady writer. A file that was
 deleted or replaced under a running process is noticed: SQLite alone would go on writing into the deleted one.
 """
 
@@ -132,7 +132,7 @@ class SqliteFile:
                     connection.execute("ROLLBACK")
                 if _kind(error) not in _BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(random.uniform(0.001, 0.003))
+            time.sleep(random.uniform(0.0002, 0.001))
 
     def _take(self) -> _Connection:
         identity = self._identify()
@@ -156,7 +156,7 @@ class SqliteFile:
     def _connect(self, mode: str) -> _Connection:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(
-            uri, uri=True, timeout=0.005, isolation_level=None, check_same_thread=False, factory=_Connection
+            uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, factory=_Connection
         )
         connection.execute("PRAGMA synchronous=FULL")
         connection.identity = self._identify()
