@@ -1,0 +1,1 @@
+"""The one door: keys, REST and gRPC for every public call, predictions in process, and feedback."""

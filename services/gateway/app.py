@@ -1,0 +1,223 @@
+"""Puts the gateway together and runs it: one process, one event loop, REST and gRPC. The one place that knows the engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from services.common.database import Database
+from services.common.errors import RegrowError
+from services.common.events import EventLog, events_from
+from services.common.objects import objects_from
+from services.common.settings import load
+from services.common.telemetry import address_in_use, configure_logging, serve_metrics
+from services.gateway import forwarding
+from services.gateway.calls import Calls
+from services.gateway.feedback import Feedback
+from services.gateway.grpc_api import KeyApi, local_calls
+from services.gateway.inference.aliases import RegistryView
+from services.gateway.inference.following import Follower
+from services.gateway.inference.loading import Loader
+from services.gateway.inference.prediction import Predictor
+from services.gateway.inference.prediction_log import PredictionLog
+from services.gateway.inference.serving import Serving
+from services.gateway.keys import handlers
+from services.gateway.keys.ring import KeyRing
+from services.gateway.keys.storage import open_keys
+from services.gateway.methods import GATEWAY, public_methods
+from services.gateway.pages import make_app
+from services.gateway.rest import Rest
+from services.gateway.routes import Router
+from services.gateway.settings import GatewaySettings
+from services.gateway.system import System
+from services.gateway.upstreams import Upstreams
+
+_SET_ALIAS = "/regrow.registry.v1.AliasService/SetAlias"
+_FLUSH_SECONDS = 10.0
+_FIRST_READING_SECONDS = 3.0
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    """A gateway that takes calls, from `start` to `stop`."""
+
+    def __init__(self, settings: GatewaySettings, database: Database, events: EventLog) -> None:
+        self._settings = settings
+        self._database = database
+        self._events = events
+        home = settings.data_dir / GATEWAY
+        objects = objects_from(settings)
+        addresses = {
+            "labeling": settings.labeling_address, "training": settings.training_address, "registry": settings.registry_address,
+        }  # fmt: skip
+        self._upstreams = Upstreams(addresses, settings.internal_token.get_secret_value())
+        registry = RegistryView(self._upstreams.channel("registry"))
+        self._loader = Loader(objects, home / "bundles")
+        self.serving = Serving(
+            self._loader, registry, lambda: self._follower.refresh(),
+            most_versions=settings.loaded_versions, load_wait=settings.load_wait_seconds,
+        )  # fmt: skip
+        self._follower = Follower(registry, events, self.serving.apply, home / "aliases.json", settings.relist_seconds)
+        self._predictions = PredictionLog(events, most_rows=settings.prediction_log_rows)
+        self._predictor = Predictor(
+            self.serving, self._predictions, threads=settings.predict_threads, backlog=settings.predict_backlog
+        )
+        self._feedback = Feedback(
+            self.serving, events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds
+        )
+        self.keys = KeyRing(database)
+        checks = {"database": database.check, "events": events.check, "objects": objects.check}
+        self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
+        local = local_calls(self._predictor, self._feedback, KeyApi(database, self.keys), self._system)
+        self._calls = Calls(self.keys, self._upstreams, local)
+        self._calls.after[_SET_ALIAS] = self._follower.ring
+        self._tasks: list[asyncio.Task[None]] = []
+        self.http_port = 0
+        self.grpc_port = 0
+
+    async def start(self) -> None:
+        """Serves what was served last at once; asks the registry for a moment, and goes on without it if it must."""
+        self._follower.start_from_copy()
+        await self.keys.refresh()
+        self._run(self._follower.run())
+        self._run(self.keys.keep_fresh())
+        with contextlib.suppress(RegrowError, TimeoutError):
+            async with asyncio.timeout(_FIRST_READING_SECONDS):
+                await asyncio.shield(self._follower.refresh())
+        await self.serving.settled()
+        self._server, self._health = forwarding.make_server(self._calls)
+        self.grpc_port = forwarding.bind(self._server, self._settings.gateway_grpc_address)
+        await self._server.start()
+        await self._serve_http()
+        log.info("serving", http_port=self.http_port, grpc_port=self.grpc_port)
+
+    async def stop(self, grace: float) -> None:
+        """Drains: tells that it stops, takes no new call, lets the running ones finish within the grace, writes what waits."""
+        self._system.draining = True
+        await self._health.enter_graceful_shutdown()
+        self._calls.drain()
+        self._http.should_exit = True
+        await asyncio.gather(self._server.stop(grace), self._http_task)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loader.close()
+        await asyncio.to_thread(self._follower.close)
+        await asyncio.to_thread(self._predictor.close)
+        await asyncio.to_thread(self._predictions.close, _FLUSH_SECONDS)
+        await asyncio.to_thread(self._feedback.close, _FLUSH_SECONDS)
+        with contextlib.suppress(RegrowError):
+            await self.keys.write_uses()
+        await self._upstreams.close()
+        self._events.close()
+        self._database.close()
+
+    def cut(self) -> None:
+        """Ends a drain at once."""
+        self._http.force_exit = True
+        self._run(self._server.stop(0))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
+
+    async def _serve_http(self) -> None:
+        settings = self._settings
+        rest = Rest(
+            self._calls, Router(public_methods().values()),
+            max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes,
+        )  # fmt: skip
+        listener = _listener(settings.gateway_http_address)
+        self.http_port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            make_app(self._system, rest), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=round(settings.drain_seconds), timeout_keep_alive=75,
+        )  # fmt: skip
+        self._http = _Http(config)
+        self._http_task = asyncio.ensure_future(self._http.serve(sockets=[listener]))
+        while not self._http.started:
+            if self._http_task.done():
+                self._http_task.result()
+            await asyncio.sleep(0.005)
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process has two servers, which stop together."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
+async def open_gateway(settings: GatewaySettings) -> tuple[Gateway, str | None]:
+    """Opens the engines and starts. The second is the secret of the first admin key, where this start made it."""
+    database = await asyncio.to_thread(open_keys, settings.database())
+    first = await asyncio.to_thread(handlers.create_first, database)
+    events = await asyncio.to_thread(events_from, settings)
+    gateway = Gateway(settings, database, events)
+    await gateway.start()
+    return gateway, first
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the running calls."""
+    gateway, first = await open_gateway(settings)
+    if first is not None:
+        _print_key("Your admin key. It is shown only this once; keep it like a password:", first)
+    close_metrics = serve_metrics(settings.metrics_address) if settings.metrics_address else None
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+    log.info("draining", seconds=settings.drain_seconds)
+    stopping = asyncio.ensure_future(gateway.stop(settings.drain_seconds))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.cut)
+    await stopping
+    if close_metrics is not None:
+        await asyncio.to_thread(close_metrics)
+    log.info("stopped")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m services.gateway` serves; `python -m services.gateway keys reset` makes a new admin key on this machine."""
+    given = sys.argv[1:] if arguments is None else arguments
+    settings = load(GatewaySettings, given)
+    configure_logging(GATEWAY, level=settings.log_level, json=settings.log_json)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    match [word for word in given if not word.startswith("--")]:
+        case []:
+            uvloop.run(run(settings))
+        case ["keys", "reset"]:
+            database = open_keys(settings.database())
+            _print_key("A new admin key. It is shown only this once; the others stay good until you revoke them:", handlers.reset(database))
+            database.close()
+        case _:
+            raise SystemExit("Say nothing to serve, or 'keys reset' for a new admin key.")
+
+
+def _print_key(words: str, secret: str) -> None:
+    sys.stdout.write(f"{words}\n{secret}\n")
+    sys.stdout.flush()
+
+
+def _listener(address: str) -> socket.socket:
+    """A bound socket. Raises `FailedPrecondition` that says who has the port."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=2048)
+    except (OSError, ValueError) as error:
+        raise address_in_use(address, getattr(error, "strerror", "") or "") from None

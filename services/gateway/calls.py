@@ -1,0 +1,166 @@
+"""What REST and gRPC have in common: every public call is opened, admitted and answered here, in this order.
+
+opened    request id, deadline, metrics, one log line; errors of the tree come out, of anything else only an id
+admitted  the key's role, the request's project and resource names, the rules written in the protos
+answered  by this process (predictions, feedback, keys, status), or by the service that owns the call, for the same principal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, InvalidField, InvalidFields
+from services.common.rpc.principal import Call, Principal, entered
+from services.common.rpc.status import HTTP_STATUS, code_of, known
+from services.common.telemetry import RUNNING, record
+from services.gateway.keys.ring import KeyRing
+from services.gateway.methods import GATEWAY, Method
+from services.gateway.policy import RULES, check_request, check_role
+from services.gateway.upstreams import Upstreams, pump, told
+
+Local = Callable[[Any], Awaitable[Message]]
+
+_BIG_BYTES = 64 << 10
+"""A message larger than this is decoded and checked in a thread, so that it doesn't hold up everybody else."""
+_UNLOGGED = frozenset({
+    "/regrow.gateway.v1.PredictionService/Predict", "/regrow.gateway.v1.FeedbackService/SendFeedback",
+    "/regrow.gateway.v1.SystemService/GetStatus",
+})  # fmt: skip
+"""Calls that come by the thousand: counted, but logged only where they fail."""
+
+log = structlog.get_logger()
+
+
+class ClientGone(Cancelled):
+    """The caller closed the connection; what was done for it ends."""
+
+    reason = "CLIENT_GONE"
+
+
+def stopping() -> EngineUnavailable:
+    """What a caller hears whose stream was ended by `drain`."""
+    return EngineUnavailable("gateway", "it is stopping")
+
+
+class Calls:
+    """Belongs to the event loop."""
+
+    def __init__(self, keys: KeyRing, upstreams: Upstreams, local: Mapping[str, Local]) -> None:
+        self._keys = keys
+        self._upstreams = upstreams
+        self._local = local
+        self._validator = protovalidate.Validator()
+        self._streams: set[Any] = set()
+        self.after: dict[str, Callable[[], None]] = {}
+        """By path: what to do once a forwarded call went well (an alias that was set is looked up at once)."""
+
+    @contextmanager
+    def opened(self, method: Method, request_id: str, seconds_left: float | None) -> Iterator[Call]:
+        """The block around a call. Raises only `RegrowError`, or what ends the task."""
+        began, outcome = time.perf_counter(), grpc.StatusCode.OK
+        seconds = RULES[method.path].seconds
+        limit = seconds if seconds_left is None else min(seconds, seconds_left)
+        RUNNING.labels(GATEWAY).inc()
+        reason = ""
+        with entered(Call(request_id=request_id, deadline=time.monotonic() + limit)) as call:
+            try:
+                yield call
+            except (asyncio.CancelledError, GeneratorExit):
+                outcome, reason = grpc.StatusCode.CANCELLED, ClientGone.reason
+                raise
+            except Exception as error:
+                failure = known(told(error, method.home), place=method.path)
+                outcome, reason = code_of(failure), failure.reason
+                if failure is error:
+                    raise
+                raise failure from error
+            finally:
+                RUNNING.labels(GATEWAY).dec()
+                _observe(method, call, outcome, reason, time.perf_counter() - began)
+
+    async def authenticate(self, method: Method, call: Call, authorization: str) -> Principal:
+        """Raises `Unauthenticated`, `PermissionDenied`."""
+        call.principal = await self._keys.principal(authorization)
+        check_role(RULES[method.path], call.principal)
+        return call.principal
+
+    async def admit(self, method: Method, request: Message, principal: Principal, *, size: int, may_omit: bool = False) -> None:
+        """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`."""
+        if size > _BIG_BYTES:
+            await asyncio.to_thread(self._admit, method, request, principal, may_omit)
+        else:
+            self._admit(method, request, principal, may_omit)
+
+    async def decode(self, method: Method, content: bytes) -> Message:
+        """Raises `InvalidField` for bytes that aren't the message."""
+        try:
+            if len(content) > _BIG_BYTES and not method.upload_field:
+                return await asyncio.to_thread(method.request.FromString, content)
+            return method.request.FromString(content)
+        except DecodeError:
+            raise InvalidField("request", f"isn't a {method.request.DESCRIPTOR.full_name}.") from None
+
+    async def answer(self, method: Method, request: Message, content: bytes | None = None) -> Message | bytes:
+        """A message where this process answers, bytes where another service did."""
+        local = self._local.get(method.path)
+        if local is not None:
+            return await local(request)
+        response: bytes = await self.start(method, request.SerializeToString() if content is None else content)
+        self._succeeded(method)
+        return response
+
+    async def answer_stream(self, method: Method, messages: AsyncIterator[bytes]) -> bytes:
+        """The answer to a stream of messages that were admitted one by one."""
+        response = await pump(self.start(method, None), messages)
+        self._succeeded(method)
+        return response
+
+    def start(self, method: Method, content: bytes | None) -> Any:
+        """A call to the service behind, as grpc.aio has it."""
+        call = self._upstreams.start(method, content, RULES[method.path].seconds)
+        if method.streams_responses and not method.raw_response:
+            self._streams.add(call)
+            call.add_done_callback(self._streams.discard)
+        return call
+
+    def drain(self) -> None:
+        """Ends the streams that would go on until their subject does; their callers hear that they should come back."""
+        for call in list(self._streams):
+            call.cancel()
+
+    def _succeeded(self, method: Method) -> None:
+        if method.path in self.after:
+            self.after[method.path]()
+
+    def _admit(self, method: Method, request: Message, principal: Principal, may_omit: bool) -> None:
+        check_request(RULES[method.path], request, principal, may_omit=may_omit)
+        violations = self._validator.collect_violations(request)
+        if violations:
+            raise InvalidFields([FieldProblem(field=_path(v.proto.field), problem=f"{v.proto.message}.") for v in violations])
+
+
+def _path(field: Any) -> str:
+    text = ""
+    for element in field.elements:
+        text += f".{element.field_name}" if text else element.field_name
+        if element.subscript is not None:
+            text += f"[{element.subscript.value}]"
+    return text
+
+
+def _observe(method: Method, call: Call, code: grpc.StatusCode, reason: str, seconds: float) -> None:
+    record(GATEWAY, method.path[1:], code.name, seconds)
+    if code is grpc.StatusCode.OK and method.path in _UNLOGGED:
+        return
+    failed = HTTP_STATUS[code] >= 500 and code is not grpc.StatusCode.UNAVAILABLE
+    who = call.principal.key_id if call.principal is not None else ""
+    (log.error if failed else log.info)("rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4), key_id=who)

@@ -1,0 +1,148 @@
+"""The public calls over gRPC: the same keys, the same rules, the bytes passed on as they came.
+
+Generic handlers are made from `methods`, so what has no REST annotation isn't reachable here either. Health and reflection
+are the only others, and need no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from services.common.errors import RegrowError
+from services.common.rpc.principal import REQUEST_ID_KEY, Call, as_mapping, request_id_from
+from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from services.common.rpc.status import to_status
+from services.common.telemetry import address_in_use
+from services.gateway.calls import Calls, stopping
+from services.gateway.methods import Method, public_methods, public_services
+
+_A_YEAR = 365 * 86400.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+
+def make_server(calls: Calls) -> tuple[grpc.aio.Server, HealthServicer]:
+    """A server with every public call; the caller adds a port and starts it."""
+    server = grpc.aio.server(options=_OPTIONS)
+    for service in public_services():
+        handlers = {method.name: _handler(calls, method) for method in public_methods().values() if method.service == service}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    reflection.enable_server_reflection((*public_services(), health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, servicer
+
+
+def bind(server: grpc.aio.Server, address: str) -> int:
+    """The port taken. Raises `FailedPrecondition` that says who has it."""
+    try:
+        port: int = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise address_in_use(address, "")
+    return port
+
+
+def _handler(calls: Calls, method: Method) -> Any:
+    if method.streams_requests:
+        return grpc.stream_unary_rpc_method_handler(_stream_unary(calls, method))
+    if method.streams_responses:
+        return grpc.unary_stream_rpc_method_handler(_unary_stream(calls, method))
+    return grpc.unary_unary_rpc_method_handler(_unary_unary(calls, method))
+
+
+def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
+    async def answer(content: bytes, context: Any) -> bytes:
+        request_id, authorization, left = _begin(context)
+        try:
+            with calls.opened(method, request_id, left) as call:
+                request = await _admitted(calls, method, call, authorization, content)
+                response = await calls.answer(method, request, content)
+                return response.SerializeToString() if isinstance(response, Message) else response
+        except RegrowError as error:
+            return await _abort(context, error, request_id)
+
+    return answer
+
+
+def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
+    async def answer(content: bytes, context: Any) -> AsyncIterator[bytes]:
+        request_id, authorization, left = _begin(context)
+        try:
+            with calls.opened(method, request_id, left) as call:
+                await _admitted(calls, method, call, authorization, content)
+                upstream = calls.start(method, content)
+                try:
+                    async for message in upstream:
+                        yield message
+                except asyncio.CancelledError:
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise
+                    raise stopping() from None
+                finally:
+                    upstream.cancel()
+        except RegrowError as error:
+            await _abort(context, error, request_id)
+
+    return answer
+
+
+def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
+    async def answer(contents: AsyncIterator[bytes], context: Any) -> bytes:
+        request_id, authorization, left = _begin(context)
+        try:
+            with calls.opened(method, request_id, left) as call:
+                await calls.authenticate(method, call, authorization)
+                return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
+        except RegrowError as error:
+            return await _abort(context, error, request_id)
+
+    return answer
+
+
+async def _admitted(calls: Calls, method: Method, call: Call, authorization: str, content: bytes) -> Message:
+    principal = await calls.authenticate(method, call, authorization)
+    request = await calls.decode(method, content)
+    await calls.admit(method, request, principal, size=len(content))
+    return request
+
+
+async def _each_admitted(calls: Calls, method: Method, call: Call, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    first = True
+    async for content in contents:
+        request = await calls.decode(method, content)
+        if call.principal is not None:
+            size = 0 if method.upload_field else len(content)
+            await calls.admit(method, request, call.principal, size=size, may_omit=not first)
+        first = False
+        yield content
+
+
+def _begin(context: Any) -> tuple[str, str, float | None]:
+    """The request id (sent back in the trailers), the authorization, and the seconds that the caller waits."""
+    metadata = as_mapping(context.invocation_metadata())
+    request_id = request_id_from(metadata)
+    context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+    authorization = metadata.get("authorization", "")
+    left: float | None = context.time_remaining()
+    return request_id, authorization if isinstance(authorization, str) else "", None if left is None or left > _A_YEAR else left
+
+
+async def _abort(context: Any, error: RegrowError, request_id: str) -> Any:
+    await context.abort_with_status(rpc_status.to_status(to_status(error, request_id)))

@@ -1,0 +1,134 @@
+"""Predict: rows in, classes with probabilities out, computed off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.struct_pb2 import Struct, Value
+
+from regrow.gateway.v1 import gateway_pb2
+from services.common.bundle import Predictions
+from services.common.errors import Busy, FailedPrecondition
+from services.common.names import parse
+from services.gateway.inference.aliases import CHAMPION
+from services.gateway.inference.loading import Loaded
+from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
+from services.gateway.inference.serving import Serving
+
+_MOST_LISTED = 20
+_SWAPS_FOLLOWED = 3
+
+
+class Predictor:
+    """Belongs to the event loop; `threads` calls compute at once, `backlog` may wait."""
+
+    def __init__(self, serving: Serving, log: PredictionLog, *, threads: int, backlog: int) -> None:
+        self._serving = serving
+        self._log = log
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
+        self._most = threads + backlog
+        self._running = 0
+        self._ids = PredictionIds()
+
+    async def predict(self, request: gateway_pb2.PredictRequest) -> gateway_pb2.PredictResponse:
+        """Answers every row, or raises: `InvalidField` for a value that can't be read, `Busy`, and what `Serving.find` does."""
+        rows = [plain(row) for row in request.rows]
+        loaded, predicted = await self._computed(request.name, rows)
+        ids, moment = self._ids.take(len(rows))
+        loaded.predictions += len(rows)
+        spec, target = loaded.bundle.spec, loaded.target
+        self._log.record(
+            Answered(
+                ids=ids, model=target.model, version=int(target.name.rpartition("/")[2]), features=request.rows,
+                probabilities=predicted.probabilities, class_names=predicted.classes,
+                problem_spec=spec.name, dataset=spec.dataset, time=moment,
+            ),
+            size=2 * request.ByteSize() + predicted.probabilities.nbytes,
+        )  # fmt: skip
+        return _response(target.name, spec.class_names, ids, predicted)
+
+    async def served(self, request: gateway_pb2.GetServedModelRequest) -> gateway_pb2.ServedModel:
+        """What the champion reads and answers."""
+        parse("projects/{project}/models/{model}", request.name)
+        loaded = await self._serving.find(request.name)
+        manifest = loaded.bundle.manifest
+        served = gateway_pb2.ServedModel(
+            name=request.name, version=loaded.target.name, class_names=manifest.spec.class_names,
+            multi_label=manifest.spec.multi_label, design=in_words(manifest.design),
+        )  # fmt: skip
+        for column in manifest.inputs:
+            served.inputs.add(name=column.name, kind=column.kind)
+        served.example_row.update(dict(loaded.example))
+        return served
+
+    def close(self) -> None:
+        """Lets running calls end."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _computed(self, name: str, rows: list[dict[str, object]]) -> tuple[Loaded, Predictions]:
+        """With the version that answers at the moment of the answer: one that was replaced meanwhile computes in vain."""
+        if self._running >= self._most:
+            raise Busy("Too many predictions wait already. Try again in a second.", retry_after=timedelta(seconds=1))
+        self._running += 1
+        try:
+            for _ in range(_SWAPS_FOLLOWED):
+                loaded = await self._serving.find(name)
+                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, loaded.bundle.predict, rows)
+                if self._serving.is_current(name, loaded):
+                    return loaded, predicted
+        finally:
+            self._running -= 1
+        raise FailedPrecondition(f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION")
+
+
+def plain(row: Struct) -> dict[str, object]:
+    """A row as the bundle reads it."""
+    return {name: _plain_value(value) for name, value in row.fields.items()}
+
+
+def in_words(design: Mapping[str, Any]) -> str:
+    """`template text-table, text minilm, tabular ffn-small`."""
+    described = design.get("description")
+    if isinstance(described, str) and described:
+        return described
+    return ", ".join(f"{name} {value}" for name, value in design.items() if isinstance(value, str | int | float) and value)
+
+
+def _plain_value(value: Value) -> object:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return plain(value.struct_value)
+    if kind == "list_value":
+        return [_plain_value(one) for one in value.list_value.values]
+    return None if kind is None or kind == "null_value" else getattr(value, kind)
+
+
+def _response(
+    version: str, names: tuple[str, ...], ids: list[str], predicted: Predictions
+) -> gateway_pb2.PredictResponse:
+    response = gateway_pb2.PredictResponse(version=version)
+    for row, prediction_id in enumerate(ids):
+        probabilities = predicted.probabilities[row]
+        one = response.predictions.add(prediction_id=prediction_id, class_names=predicted.classes[row])
+        for index in _most_probable(probabilities):
+            one.probabilities.add(class_name=names[index], probability=round(float(probabilities[index]), 6))
+        for warning in predicted.warnings[row]:
+            one.warnings.add(field=warning.field, problem=warning.problem)
+    return response
+
+
+def _most_probable(probabilities: npt.NDArray[np.float32]) -> list[int]:
+    """Indexes of the largest probabilities, largest first; among equals the first class."""
+    if len(probabilities) > 4 * _MOST_LISTED:
+        some = np.sort(np.argpartition(-probabilities, _MOST_LISTED)[:_MOST_LISTED])
+        order = some[np.argsort(-probabilities[some], kind="stable")]
+    else:
+        order = np.argsort(-probabilities, kind="stable")[:_MOST_LISTED]
+    found: list[int] = order.tolist()
+    return found

@@ -1,0 +1,111 @@
+"""Every answered prediction, on its way to topic `regrow.predictions`.
+
+What may be lost: an answer doesn't wait for its record. Records gather for at most 50 ms or 1,000 of them, then they are
+committed together; so a kill of the process loses the predictions of about the last 100 ms, and an orderly stop loses none.
+While the log is down, up to `most_rows` records wait in memory, the oldest first in line. Beyond that the log of a new
+prediction is given up, not its answer: it is counted (`regrow_predictions_unlogged_total`), and feedback that names it will
+be found among the unmatched.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.struct_pb2 import Struct
+from prometheus_client import Counter, Gauge
+
+from regrow.events.v1 import events_pb2
+from services.common.errors import RegrowError
+from services.common.events.cloud_events import envelope
+from services.common.events.port import PREDICTIONS, Event, EventLog
+from services.gateway.appending import Appender
+
+LINGER_SECONDS = 0.05
+EVENT_TYPE = "regrow.prediction.v1"
+SOURCE = "/regrow/gateway"
+_MOST_BYTES = 128 << 20
+
+UNLOGGED = Counter("regrow_predictions_unlogged", "Predictions that were answered but never reached the event log.")
+PENDING = Gauge("regrow_predictions_pending", "Predictions not yet written to the event log.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One call's answers. `features` are the rows as the caller sent them."""
+
+    ids: Sequence[str]
+    model: str
+    version: int
+    features: Sequence[Struct]
+    probabilities: npt.NDArray[np.float32]
+    class_names: Sequence[Sequence[str]]
+    problem_spec: str
+    dataset: str
+    time: datetime
+
+    def events(self) -> list[Event]:
+        """What is appended: one event a row."""
+        return [self._event(row) for row in range(len(self.ids))]
+
+    def _event(self, row: int) -> Event:
+        payload = events_pb2.Prediction(
+            prediction_id=self.ids[row], model=self.model, version=self.version, features=self.features[row],
+            probabilities=self.probabilities[row].tolist(), class_names=self.class_names[row],
+            problem_spec=self.problem_spec, dataset=self.dataset,
+        )  # fmt: skip
+        payload.predict_time.FromDatetime(self.time)
+        headers = envelope(id=self.ids[row], type=EVENT_TYPE, source=SOURCE, time=self.time)
+        return Event(key=self.model, value=payload.SerializeToString(), headers=headers)
+
+
+class PredictionLog:
+    """`record` never waits and never fails."""
+
+    def __init__(self, events: EventLog, *, most_rows: int) -> None:
+        self._appender = Appender(events, PREDICTIONS, most_events=most_rows, most_bytes=_MOST_BYTES, linger=LINGER_SECONDS)
+        PENDING.set_function(lambda: self._appender.pending)
+
+    @property
+    def pending(self) -> int:
+        """Predictions not yet committed."""
+        return self._appender.pending
+
+    def record(self, answered: Answered, size: int) -> None:
+        """Hands answers over; `size` is about how many bytes they hold."""
+        count = len(answered.ids)
+
+        def done(error: RegrowError | None) -> None:
+            if error is not None:
+                UNLOGGED.inc(count)
+
+        if not self._appender.offer(answered.events, count=count, size=size, done=done):
+            UNLOGGED.inc(count)
+
+    def close(self, seconds: float) -> None:
+        """Writes what waits."""
+        UNLOGGED.inc(self._appender.close(seconds))
+
+
+class PredictionIds:
+    """Ids of 32 hexadecimal digits that sort by time: milliseconds, a counter, and what tells processes apart."""
+
+    def __init__(self) -> None:
+        self._process = secrets.token_hex(6)
+        self._milliseconds = 0
+        self._count = 0
+
+    def take(self, count: int) -> tuple[list[str], datetime]:
+        """New ids, each larger than all before, and the moment that they carry."""
+        now = time.time()
+        self._milliseconds = max(self._milliseconds, int(now * 1000))
+        first, self._count = self._count, self._count + count
+        if self._count > 0xFFFFFFFF:
+            self._milliseconds, first, self._count = self._milliseconds + 1, 0, count
+        head, tail = f"{self._milliseconds:012x}", self._process
+        return [f"{head}{number:08x}{tail}" for number in range(first, first + count)], datetime.fromtimestamp(now, UTC)

@@ -1,0 +1,195 @@
+"""Which version answers, and its exchange without a gap.
+
+`wanted` is what the registry said last, `live` what answers. A version that is newly wanted is loaded and tried beside the
+live one and takes its place in one step, if it is still wanted then. A call that computed with the old one while that
+happened computes again (`is_current`), so after a swap nobody hears from an older version. One that can't be loaded leaves
+the old one in place, is told in the status, and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import TypeVar
+
+import structlog
+
+from services.common.errors import EngineUnavailable, FailedPrecondition, NotFound, RegrowError
+from services.common.names import number, parse
+from services.gateway.inference.aliases import CHAMPION, Aliases, RegistryView, Target
+from services.gateway.inference.loading import Loaded, Loader
+
+_RETRY_AFTER = timedelta(seconds=1)
+_TRY_AGAIN_SECONDS = 3.0
+
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a caller names: a model (its champion), an alias of it, or a version."""
+
+    model: str
+    alias: str = ""
+    version: str = ""
+
+
+@lru_cache(maxsize=4096)
+def read_name(name: str) -> Asked:
+    """Raises `InvalidField`."""
+    model = "/".join(name.split("/")[:4])
+    parse("projects/{project}/models/{model}", model)
+    rest = name[len(model) + 1 :]
+    if not rest:
+        return Asked(model=model, alias=CHAMPION)
+    if rest.startswith("versions/"):
+        number(parse("projects/{project}/models/{model}/versions/{version}", name)["version"], "name")
+        return Asked(model=model, version=name)
+    return Asked(model=model, alias=parse("projects/{project}/models/{model}/aliases/{alias}", name)["alias"])
+
+
+class Serving:
+    """Belongs to the event loop. `refresh` reads the registry anew and returns when the answer was applied."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        registry: RegistryView,
+        refresh: Callable[[], asyncio.Future[None]],
+        *,
+        most_versions: int,
+        load_wait: float,
+    ) -> None:
+        self._loader = loader
+        self._registry = registry
+        self._refresh = refresh
+        self._most_versions = most_versions
+        self._load_wait = load_wait
+        self._wanted: Aliases = {}
+        self._live: dict[tuple[str, str], Loaded] = {}
+        self._by_number: OrderedDict[str, Loaded] = OrderedDict()
+        self._swaps: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self.problems: dict[str, str] = {}
+        """By version: why it can't be loaded."""
+
+    def apply(self, wanted: Aliases) -> None:
+        """Takes over a table that was read after the one before."""
+        self._wanted = wanted
+        for key in [key for key in self._live if self._target(key) is None]:
+            del self._live[key]
+        for model, targets in wanted.items():
+            for alias in targets:
+                self._bring((model, alias))
+
+    async def find(self, name: str) -> Loaded:
+        """The version that answers for a name, loaded. Raises `NotFound`, `FailedPrecondition`, `EngineUnavailable`."""
+        asked = read_name(name)
+        if asked.version:
+            return await self._numbered(asked.version)
+        loaded = self._live.get((asked.model, asked.alias))
+        return loaded if loaded is not None else await self._not_live(asked)
+
+    def is_current(self, name: str, loaded: Loaded) -> bool:
+        """Whether the same version would answer now."""
+        asked = read_name(name)
+        return bool(asked.version) or self._live.get((asked.model, asked.alias), loaded) is loaded
+
+    def loaded(self) -> Iterator[tuple[Loaded, list[str]]]:
+        """Every version in memory with the aliases that it answers for."""
+        aliases: dict[int, tuple[Loaded, list[str]]] = {}
+        for (_, alias), loaded in self._live.items():
+            aliases.setdefault(id(loaded), (loaded, []))[1].append(alias)
+        for loaded in self._by_number.values():
+            aliases.setdefault(id(loaded), (loaded, []))
+        yield from aliases.values()
+
+    async def settled(self) -> None:
+        """Waits until every load that is under way has ended."""
+        while self._swaps:
+            await asyncio.wait(list(self._swaps.values()))
+
+    def _target(self, key: tuple[str, str]) -> Target | None:
+        return self._wanted.get(key[0], {}).get(key[1])
+
+    def _bring(self, key: tuple[str, str]) -> None:
+        target, live = self._target(key), self._live.get(key)
+        if target is not None and (live is None or live.target != target) and key not in self._swaps:
+            task = asyncio.ensure_future(self._swap(key))
+            self._swaps[key] = task
+            task.add_done_callback(lambda _: self._swaps.pop(key, None))
+
+    async def _swap(self, key: tuple[str, str]) -> None:
+        """Loads what is wanted until what is live is what is wanted."""
+        while (target := self._target(key)) is not None:
+            live = self._live.get(key)
+            if live is not None and live.target == target:
+                return
+            try:
+                fresh = self._in_memory(target) or await asyncio.shield(self._loader.load(target))
+            except Exception as error:
+                self.problems[target.name] = error.message if isinstance(error, RegrowError) else "It can't be loaded; see the log."
+                asyncio.get_running_loop().call_later(_TRY_AGAIN_SECONDS, self._bring, key)
+                return
+            self.problems.pop(target.name, None)
+            if self._target(key) == target:
+                self._live[key] = fresh
+                self._by_number.pop(target.name, None)
+                log.info("serving", model=key[0], alias=key[1], version=target.name)
+
+    def _in_memory(self, target: Target) -> Loaded | None:
+        numbered = self._by_number.get(target.name)
+        return numbered or next((one for one in self._live.values() if one.target == target), None)
+
+    async def _numbered(self, version: str) -> Loaded:
+        loaded = self._by_number.get(version)
+        if loaded is not None:
+            self._by_number.move_to_end(version)
+            return loaded
+        loaded = next((one for one in self._live.values() if one.target.name == version), None)
+        return loaded if loaded is not None else await self._load_number(version)
+
+    async def _load_number(self, version: str) -> Loaded:
+        task = self._loader.load(await self._registry.version(version))
+        loaded = await self._wait(task, version)
+        self._by_number[version] = loaded
+        while len(self._by_number) > self._most_versions:
+            self._by_number.popitem(last=False)
+        return loaded
+
+    async def _not_live(self, asked: Asked) -> Loaded:
+        key = (asked.model, asked.alias)
+        if self._target(key) is None:
+            await asyncio.shield(self._refresh())
+        if self._target(key) is None:
+            raise await self._missing(asked)
+        self._bring(key)
+        swap = self._swaps.get(key)
+        if swap is not None:
+            await self._wait(swap, f"{asked.model}/aliases/{asked.alias}")
+        loaded = self._live.get(key)
+        if loaded is None:
+            target = self._target(key)
+            raise EngineUnavailable("model", self.problems.get(target.name if target else "", "it isn't loaded yet"))
+        return loaded
+
+    async def _wait(self, task: asyncio.Task[Answer], what: str) -> Answer:
+        try:
+            async with asyncio.timeout(self._load_wait):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise EngineUnavailable("model", f"'{what}' is still loading", retry_after=_RETRY_AFTER) from None
+
+    async def _missing(self, asked: Asked) -> RegrowError:
+        if not await self._registry.has_model(asked.model):
+            return NotFound("model", asked.model)
+        if asked.alias != CHAMPION:
+            return NotFound("alias", f"{asked.model}/aliases/{asked.alias}")
+        return FailedPrecondition(
+            f"'{asked.model}' has no champion yet. Train a version, then set the alias 'champion' to it.", reason="NO_CHAMPION"
+        )

@@ -1,0 +1,145 @@
+"""The keys that are good now, in memory: a call is authenticated without the database.
+
+What this process changes holds at once. What another process changes (a second gateway, `keys reset` on the machine) is
+read within `REFRESH_SECONDS`; an unknown prefix is looked up at once, so a new key works everywhere from its first call.
+While the database can't be read, the keys known last stay good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from services.common.database import Database
+from services.common.errors import EngineUnavailable, Unauthenticated
+from services.common.rpc.principal import Principal
+from services.gateway.keys import storage
+from services.gateway.keys.rules import Key, digest_of, matches, prefix_of
+
+REFRESH_SECONDS = 2.0
+TOUCH_SECONDS = 30.0
+_LOOKUPS_AT_ONCE = 4
+_KNOWN_SECRETS = 10_000
+_UNKNOWN = "This API key is unknown or revoked. Ask an admin for a new one."
+
+log = structlog.get_logger()
+
+
+class KeyRing:
+    """Belongs to the event loop; the database is read in threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by_id: dict[str, Key] = {}
+        self._by_prefix: dict[str, Key] = {}
+        self._revoked: set[str] = set()
+        self._principals: dict[str, tuple[str, Principal]] = {}
+        self._used: dict[str, int] = {}
+        self._written: dict[str, int] = {}
+        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+    async def principal(self, authorization: str) -> Principal:
+        """Who calls, from the value of the header or metadata `authorization`. Raises `Unauthenticated`."""
+        known = self._principals.get(authorization)
+        if known is not None and known[0] in self._by_id:
+            self._used[known[0]] = int(time.time()) // 60
+            return known[1]
+        return await self._first_time(authorization)
+
+    def put(self, key: Key) -> None:
+        """Makes a key good, or no longer good, at once and for ever: a read that began before a revocation changes nothing."""
+        if key.revoked is None and key.id not in self._revoked:
+            self._by_id[key.id] = key
+            self._by_prefix[key.prefix] = key
+        else:
+            self._revoked.add(key.id)
+            self._forget(key.id)
+
+    def key(self, key_id: str) -> Key:
+        """A key that is good now. Raises `Unauthenticated` where it was revoked a moment ago."""
+        try:
+            return self._by_id[key_id]
+        except KeyError:
+            raise Unauthenticated(_UNKNOWN) from None
+
+    def last_used(self, key: Key) -> datetime | None:
+        """To the minute, what isn't written yet included."""
+        minute = self._used.get(key.id)
+        return datetime.fromtimestamp(minute * 60, UTC) if minute is not None else key.last_used
+
+    async def refresh(self) -> None:
+        """Reads all keys anew."""
+        keys = await asyncio.to_thread(self._read_all)
+        fresh = {key.id for key in keys}
+        for gone in [key_id for key_id in self._by_id if key_id not in fresh]:
+            self._forget(gone)
+        for key in keys:
+            self.put(key)
+
+    async def write_uses(self) -> None:
+        """Notes in the database which keys were used since the last time."""
+        news = {key_id: minute for key_id, minute in self._used.items() if self._written.get(key_id) != minute}
+        if news:
+            await asyncio.to_thread(self._touch, {k: datetime.fromtimestamp(m * 60, UTC) for k, m in news.items()})
+            self._written.update(news)
+
+    async def keep_fresh(self) -> None:
+        """Runs until cancelled."""
+        next_touch = time.monotonic() + TOUCH_SECONDS
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+                if time.monotonic() >= next_touch:
+                    next_touch = time.monotonic() + TOUCH_SECONDS
+                    await self.write_uses()
+            except EngineUnavailable as error:
+                log.warning("keys can't be read; those known stay good", problem=error.message)
+
+    async def _first_time(self, authorization: str) -> Principal:
+        secret = _secret(authorization)
+        prefix = prefix_of(secret)
+        if prefix is None:
+            raise Unauthenticated("This is no API key of Regrow: they begin with 'rg_'. Send 'Authorization: Bearer <key>'.")
+        key = self._by_prefix.get(prefix)
+        if key is None or not matches(key, secret):
+            async with self._lookups:
+                key = await asyncio.to_thread(self._look_up, prefix, secret)
+        if key is None or key.id in self._revoked:
+            raise Unauthenticated(_UNKNOWN)
+        self.put(key)
+        if len(self._principals) >= _KNOWN_SECRETS:
+            self._principals.clear()
+        self._principals[authorization] = (key.id, key.principal())
+        self._used[key.id] = int(time.time()) // 60
+        return self._principals[authorization][1]
+
+    def _forget(self, key_id: str) -> None:
+        key = self._by_id.pop(key_id, None)
+        if key is not None and self._by_prefix.get(key.prefix) == key:
+            del self._by_prefix[key.prefix]
+
+    def _read_all(self) -> list[Key]:
+        with self._database.reading() as session:
+            return list(storage.active(session))
+
+    def _look_up(self, prefix: str, secret: str) -> Key | None:
+        with self._database.reading() as session:
+            found = [key for key in storage.with_prefix(session, prefix) if key.revoked is None and key.digest == digest_of(secret)]
+        return found[0] if found else None
+
+    def _touch(self, used: dict[str, datetime]) -> None:
+        with self._database.session() as session:
+            storage.touch(session, used)
+
+
+def _secret(authorization: str) -> str:
+    if not authorization:
+        raise Unauthenticated("No API key was sent. Send 'Authorization: Bearer <key>'.")
+    scheme, _, secret = authorization.strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("The authorization isn't a bearer token. Send 'Authorization: Bearer <key>'.")
+    return secret.strip()

@@ -1,0 +1,115 @@
+"""Keys in the gateway's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from services.common.database import Database, Table, new_metadata, open_database
+from services.gateway.keys.rules import Key
+from services.gateway.policy import PublicRole
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+
+class GatewayTable(Table):
+    """Root of the gateway's tables."""
+
+    __abstract__ = True
+    metadata = new_metadata()
+
+
+class KeyRow(GatewayTable):
+    """One key. `projects` are ids joined by commas, which no id holds; empty is all."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(sa.String(63), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.BigInteger, unique=True)
+    display_name: Mapped[str] = mapped_column(sa.String(200))
+    role: Mapped[str] = mapped_column(sa.String(16))
+    projects: Mapped[str] = mapped_column(sa.Text)
+    prefix: Mapped[str] = mapped_column(sa.String(16), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created: Mapped[datetime]
+    last_used: Mapped[datetime | None]
+    revoked: Mapped[datetime | None]
+
+
+def open_keys(url: str) -> Database:
+    """The gateway's database, migrated."""
+    return open_database(url, migrations=MIGRATIONS)
+
+
+def add(session: Session, key: Key) -> None:
+    """Inserts a key behind the newest one."""
+    number = 1 + (session.scalar(sa.select(sa.func.max(KeyRow.number))) or 0)
+    session.add(
+        KeyRow(
+            id=key.id, number=number, display_name=key.display_name, role=key.role, projects=",".join(key.projects),
+            prefix=key.prefix, digest=key.digest, created=key.created,
+        )
+    )  # fmt: skip
+    session.flush()
+
+
+def is_empty(session: Session) -> bool:
+    """Whether no key was ever made."""
+    return session.scalar(sa.select(KeyRow.id).limit(1)) is None
+
+
+def find(session: Session, key_id: str) -> Key | None:
+    """A key by its id, revoked ones too."""
+    row = session.get(KeyRow, key_id)
+    return None if row is None else _key(row)
+
+
+def with_prefix(session: Session, prefix: str) -> Sequence[Key]:
+    """Keys that a secret with this prefix may belong to."""
+    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(KeyRow.prefix == prefix))]
+
+
+def active(session: Session) -> Sequence[Key]:
+    """All keys that aren't revoked."""
+    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(KeyRow.revoked.is_(None)))]
+
+
+def newest(session: Session, *, after: int | None, limit: int, revoked: bool) -> Sequence[tuple[int, Key]]:
+    """A page of keys with their numbers, newest first, behind the number `after`."""
+    query = sa.select(KeyRow).order_by(KeyRow.number.desc()).limit(limit)
+    if after is not None:
+        query = query.where(KeyRow.number < after)
+    if not revoked:
+        query = query.where(KeyRow.revoked.is_(None))
+    return [(row.number, _key(row)) for row in session.scalars(query)]
+
+
+def lock_masters(session: Session) -> Sequence[str]:
+    """Ids of the keys that can do everything, held until the transaction ends, so that two can't both be revoked last."""
+    query = sa.select(KeyRow.id).where(KeyRow.role == "admin", KeyRow.projects == "", KeyRow.revoked.is_(None))
+    return list(session.scalars(query.order_by(KeyRow.id).with_for_update()))
+
+
+def revoke(session: Session, key_id: str, moment: datetime) -> None:
+    """Marks a key; the first moment stays."""
+    session.execute(sa.update(KeyRow).where(KeyRow.id == key_id, KeyRow.revoked.is_(None)).values(revoked=moment))
+
+
+def touch(session: Session, used: Mapping[str, datetime]) -> None:
+    """Notes when keys were last used; never back in time."""
+    for key_id, moment in used.items():
+        newer = sa.or_(KeyRow.last_used.is_(None), KeyRow.last_used < moment)
+        session.execute(sa.update(KeyRow).where(KeyRow.id == key_id, newer).values(last_used=moment))
+
+
+def _key(row: KeyRow) -> Key:
+    return Key(
+        id=row.id, display_name=row.display_name, role=cast(PublicRole, row.role),
+        projects=tuple(filter(None, row.projects.split(","))), prefix=row.prefix, digest=row.digest,
+        created=row.created, last_used=row.last_used, revoked=row.revoked,
+    )  # fmt: skip

@@ -1,0 +1,75 @@
+"""What the gateway serves beside the calls: an index, its health, its metrics and the API document. None needs a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.common.errors import NotFound
+from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
+from services.common.rpc.status import error_body, to_status
+from services.gateway.openapi import document
+from services.gateway.system import System, software_version
+
+_INDEX = {
+    "api": "/openapi.json",
+    "calls": "/v1/",
+    "live": "/healthz",
+    "ready": "/readyz",
+    "metrics": "/metrics",
+    "authentication": "Authorization: Bearer <key>",
+}
+
+
+def make_app(system: System, rest: ASGIApp) -> ASGIApp:
+    """Calls go straight to `rest`; the rest is Starlette's."""
+    pages = _pages(system)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            await rest(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
+
+
+def _pages(system: System) -> Starlette:
+    async def index(_: Request) -> Response:
+        return _json({"name": "regrow", "version": software_version(), **_INDEX})
+
+    async def live(_: Request) -> Response:
+        return _json({"live": True})
+
+    async def ready(_: Request) -> Response:
+        found = await system.readiness()
+        missing = [{"name": name, "problem": problem} for name, problem in sorted(found.missing.items())]
+        return _json({"ready": found.ready, "missing": missing}, 200 if found.ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def api(_: Request) -> Response:
+        return Response(document(software_version()), media_type="application/json")
+
+    async def missing(request: Request, _: Exception) -> Response:
+        error = NotFound("page", request.url.path[:200], "/openapi.json lists all calls.")
+        request_id = request_id_from({REQUEST_ID_KEY: request.headers.get(REQUEST_ID_KEY, "")})
+        return _json(error_body(to_status(error, request_id)), 404)
+
+    pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        "/": index, "/healthz": live, "/readyz": ready, "/metrics": metrics, "/openapi.json": api,
+    }  # fmt: skip
+    routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+    return Starlette(routes=routes, exception_handlers={404: missing})
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json", headers={"cache-control": "no-store"})

@@ -1,0 +1,269 @@
+"""Who may call what: one line for each public call, and the rule that a call stays inside one project.
+
+A call names its project in one field (`project`), which must be one that the key may enter. Every other resource name in
+the request must be of the same project, so a key of project A can't train on a label set of project B by naming it in a
+body. What is free text, and may therefore begin with `projects/` by chance, is listed in `FREE_TEXT`; every other string is
+looked at. A test holds the table against the descriptors: no public call without a line, no line without a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from services.common.errors import InvalidField, PermissionDenied
+from services.common.rpc.principal import ALL_PROJECTS, Principal
+
+PublicRole = Literal["viewer", "labeler", "editor", "admin"]
+RANKS: dict[str, int] = {"viewer": 1, "labeler": 2, "editor": 3, "admin": 4}
+
+QUICK, SLOW, STREAM = 30.0, 600.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """The least role, the field that names the project (empty: the call is about none), and the longest it may take."""
+
+    role: PublicRole
+    project: str = ""
+    seconds: float = QUICK
+    every_project: bool = False
+
+
+def _viewer(project: str = "name", seconds: float = QUICK) -> Rule:
+    return Rule(role="viewer", project=project, seconds=seconds)
+
+
+def _labeler(project: str = "parent", seconds: float = QUICK) -> Rule:
+    return Rule(role="labeler", project=project, seconds=seconds)
+
+
+def _editor(project: str = "parent", seconds: float = QUICK) -> Rule:
+    return Rule(role="editor", project=project, seconds=seconds)
+
+
+def _admin(project: str = "", *, every_project: bool = False) -> Rule:
+    return Rule(role="admin", project=project, every_project=every_project)
+
+
+_BY_SERVICE: dict[str, dict[str, Rule]] = {
+    "regrow.labeling.v1.DatasetService": {
+        "ImportDataset": _editor(seconds=STREAM),
+        "GetDataset": _viewer(),
+        "ListDatasets": _viewer("parent"),
+        "DeleteDataset": _editor("name", SLOW),
+        "GetDatasetVersion": _viewer(),
+        "ListDatasetVersions": _viewer("parent"),
+        "UpdateSchema": _editor("name", SLOW),
+        "AppendRows": _editor("name", SLOW),
+        "GetProfile": _viewer(seconds=SLOW),
+        "ListRows": _viewer("parent"),
+        "ExportDataset": _viewer(seconds=STREAM),
+    },
+    "regrow.labeling.v1.ProblemSpecService": {
+        "CreateProblemSpec": _editor(seconds=SLOW),
+        "GetProblemSpec": _viewer(),
+        "ListProblemSpecs": _viewer("parent"),
+    },
+    "regrow.labeling.v1.LabelerService": {
+        "CreateLabeler": _editor(),
+        "PreviewLabeler": _editor(seconds=SLOW),
+        "GetLabeler": _viewer(),
+        "ListLabelers": _viewer("parent"),
+        "RetireLabeler": _editor("name"),
+        "ApplyLabelers": _editor(seconds=SLOW),
+    },
+    "regrow.labeling.v1.VoteService": {
+        "WriteVotes": _labeler(seconds=STREAM),
+        "ListVotes": _viewer("parent"),
+        "RetractVotes": _labeler(),
+    },
+    "regrow.labeling.v1.LabelSetService": {
+        "CreateLabelSet": _editor(seconds=SLOW),
+        "GetLabelSet": _viewer(),
+        "ListLabelSets": _viewer("parent"),
+        "ExportLabelSet": _viewer(seconds=STREAM),
+    },
+    "regrow.labeling.v1.AnnotationService": {
+        "NextRows": _labeler(seconds=SLOW),
+        "SubmitAnnotation": _labeler(),
+        "UndoAnnotation": _labeler(),
+        "GetAnnotationProgress": _viewer("parent"),
+    },
+    "regrow.labeling.v1.FeedbackLedgerService": {
+        "GetFeedbackStats": _viewer("parent"),
+        "ListUnmatchedFeedback": _viewer("parent"),
+    },
+    "regrow.training.v1.DesignService": {
+        "ListTemplates": _viewer(""),
+        "ValidateDesign": _viewer("parent"),
+    },
+    "regrow.training.v1.RunService": {
+        "CreateRun": _editor(),
+        "GetRun": _viewer(),
+        "ListRuns": _viewer("parent"),
+        "CancelRun": _editor("name"),
+        "WatchRun": _viewer(seconds=STREAM),
+    },
+    "regrow.training.v1.PolicyService": {
+        "CreatePolicy": _editor(),
+        "UpdatePolicy": _editor("policy.name"),
+        "GetPolicy": _viewer(),
+        "ListPolicies": _viewer("parent"),
+        "TriggerRegrowth": _editor("name"),
+        "GetRegrowth": _viewer(),
+        "ListRegrowths": _viewer("parent"),
+    },
+    "regrow.registry.v1.ProjectService": {
+        "CreateProject": _admin(every_project=True),
+        "GetProject": _viewer(),
+        "ListProjects": _viewer(""),
+        "DeleteProject": _admin("name"),
+    },
+    "regrow.registry.v1.ModelService": {
+        "CreateModel": _editor(),
+        "GetModel": _viewer(),
+        "ListModels": _viewer("parent"),
+    },
+    "regrow.registry.v1.VersionService": {
+        "CreateVersion": _editor(),
+        "GetVersion": _viewer(),
+        "ListVersions": _viewer("parent"),
+        "GetReceipt": _viewer(),
+    },
+    "regrow.registry.v1.AliasService": {
+        "SetAlias": _editor("name"),
+        "GetAlias": _viewer(),
+        "ListAliases": _viewer("parent"),
+        "ListAliasHistory": _viewer(),
+    },
+    "regrow.registry.v1.ArtifactService": {
+        "ListArtifacts": _viewer("parent"),
+        "DownloadArtifact": _viewer(seconds=STREAM),
+    },
+    "regrow.gateway.v1.PredictionService": {
+        "Predict": _viewer(),
+        "GetServedModel": _viewer(),
+    },
+    "regrow.gateway.v1.FeedbackService": {
+        "SendFeedback": _viewer("parent"),
+        "BatchSendFeedback": _viewer("parent"),
+    },
+    "regrow.gateway.v1.KeyService": {
+        "CreateKey": _admin(),
+        "ListKeys": _admin(),
+        "RevokeKey": _admin(),
+        "GetCaller": _viewer(""),
+    },
+    "regrow.gateway.v1.SystemService": {
+        "GetStatus": _viewer(""),
+    },
+}
+RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}
+
+FREE_TEXT = frozenset({
+    "annotator", "class_name", "class_names", "content_sha256", "description", "display_name", "etag", "event_id", "excerpt",
+    "expression", "file_name", "gold_class_name", "ignored_columns", "keywords", "label_separator", "origin", "page_token",
+    "parent_class", "pattern", "positive_class", "request_id", "salt", "source", "source_values", "split_column", "split_values",
+    "vote_id", "why", "column", "input_columns", "excluded_columns", "slice_columns", "target_column", "prediction_id", "checkpoint",
+    "template", "bundle_digest", "problem", "notes", "warnings", "metric", "inferred_because", "object_key", "digest",
+})  # fmt: skip
+"""Names of string fields that hold words of a person or tokens, never resource names."""
+
+_OPAQUE = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue", "google.protobuf.Timestamp"})
+_COLUMNS_AND_CLASSES = frozenset({"regrow.types.v1.Column", "regrow.types.v1.ClassDefinition", "regrow.training.v1.Score"})
+"""Messages whose `name` is a column or a class."""
+
+
+def check_role(rule: Rule, principal: Principal) -> None:
+    """Raises `PermissionDenied` where the key's role is too low."""
+    if RANKS.get(principal.role, 0) < RANKS[rule.role]:
+        raise PermissionDenied(
+            f"This call needs the role {rule.role}; key '{principal.name}' is a {principal.role}. Ask an admin for another key.",
+            needed=rule.role, role=principal.role,
+        )
+    if rule.every_project and ALL_PROJECTS not in principal.projects:
+        raise PermissionDenied("This call needs a key for all projects; this one is for some. Ask an admin for another key.")
+
+
+def check_request(rule: Rule, request: Message, principal: Principal, *, may_omit: bool = False) -> None:
+    """Raises `PermissionDenied` for a project that the key can't enter, `InvalidField` for no name or names of two projects.
+
+    `may_omit` is for later messages of a stream, which needn't repeat the name.
+    """
+    project = ""
+    if rule.project:
+        name = _read(request, rule.project)
+        if name or not may_omit:
+            project = project_of(name, rule.project)
+            check_project(project, principal)
+    for path, name in resource_names(request):
+        other = project_of(name, path)
+        if project and other != project:
+            raise InvalidField(path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'. Stay in one project.")
+        if not project:
+            check_project(other, principal)
+
+
+def check_project(project: str, principal: Principal) -> None:
+    """Raises `PermissionDenied`. Says the same for a project that doesn't exist, so nobody can find out which do."""
+    if not principal.may_enter(project):
+        raise PermissionDenied(
+            f"Key '{principal.name}' isn't for project '{project}'. Ask an admin for a key that is.", project=project
+        )
+
+
+def project_of(name: str, path: str) -> str:
+    """`shop` of `projects/shop/models/reviews`. Raises `InvalidField`."""
+    collection, _, rest = name.partition("/")
+    project = rest.partition("/")[0]
+    if collection != "projects" or not project:
+        problem = f"'{name[:80]}' doesn't begin with 'projects/' and a project's id." if name else "is missing: it names the project."
+        raise InvalidField(path, problem)
+    return project
+
+
+def resource_names(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every string of the message that is a resource name in a project, with its path; maps and free text left out."""
+    named, nested = _fields(message.DESCRIPTOR)
+    for field, repeated in named:
+        value = getattr(message, field)
+        for index, text in enumerate(value if repeated else (value,)):
+            if text.startswith("projects/"):
+                yield f"{path}{field}[{index}]" if repeated else f"{path}{field}", text
+    for field, repeated in nested:
+        if repeated:
+            for index, child in enumerate(getattr(message, field)):
+                yield from resource_names(child, f"{path}{field}[{index}].")
+        elif message.HasField(field):
+            yield from resource_names(getattr(message, field), f"{path}{field}.")
+
+
+@cache
+def _fields(descriptor: Descriptor) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[str, bool], ...]]:
+    """Fields that may hold names, and fields that are messages which may; each with whether it repeats."""
+    named: list[tuple[str, bool]] = []
+    nested: list[tuple[str, bool]] = []
+    for field in descriptor.fields:
+        if field.type == FieldDescriptor.TYPE_STRING and field.name not in FREE_TEXT and descriptor.full_name not in _COLUMNS_AND_CLASSES:
+            named.append((field.name, bool(field.is_repeated)))
+        elif field.message_type is not None and _may_hold_names(field.message_type):
+            nested.append((field.name, bool(field.is_repeated)))
+    return tuple(named), tuple(nested)
+
+
+def _may_hold_names(descriptor: Descriptor) -> bool:
+    is_map = descriptor.GetOptions().map_entry
+    return not is_map and descriptor.full_name not in _OPAQUE and any(_fields(descriptor))
+
+
+def _read(request: Message, path: str) -> str:
+    value: Message | str = request
+    for name in path.split("."):
+        value = getattr(value, name)
+    return str(value)

@@ -1,0 +1,128 @@
+"""The public calls over REST: found by their route, read by descriptor, answered as JSON, streams or bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from starlette.types import Receive, Scope, Send
+
+from services.common.errors import NotFound, RegrowError
+from services.common.rpc.principal import Call
+from services.gateway.calls import Calls, ClientGone
+from services.gateway.http import Exchange
+from services.gateway.methods import Method
+from services.gateway.rest_streams import answer_messages, answer_raw
+from services.gateway.routes import Route, Router
+from services.gateway.transcoding import not_found, read_request, read_upload, to_json
+
+CHUNK_BYTES = 1 << 20
+"""What one message of an upload carries at most."""
+_FULL_BYTES = 256 << 10
+"""Parts of a body are gathered up to here: fewer messages, and not much memory."""
+_BIG_BYTES = 64 << 10
+
+
+class Rest:
+    """An ASGI application for everything under `/v1/`."""
+
+    def __init__(self, calls: Calls, router: Router, *, max_body_bytes: int, max_upload_bytes: int) -> None:
+        self._calls = calls
+        self._router = router
+        self._max_body = max_body_bytes
+        self._max_upload = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; nothing is raised."""
+        exchange = Exchange(scope, receive, send)
+        try:
+            found = self._router.find(exchange.verb, exchange.raw_path)
+            if found.route is None:
+                await _fail_without_route(exchange, found.allowed, not_found(found, exchange.verb, exchange.raw_path))
+                return
+            with self._calls.opened(found.route.method, exchange.request_id, None) as call:
+                await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
+                await self._answer(exchange, found.route, found.values, call)
+        except ClientGone:
+            return
+        except RegrowError as error:
+            if not exchange.started:
+                await exchange.fail(error)
+
+    async def _answer(self, exchange: Exchange, route: Route, values: Mapping[str, str], call: Call) -> None:
+        method = route.method
+        if method.upload_field:
+            await self._upload(exchange, route, values, call)
+            return
+        request, size = await self._request(exchange, route, values)
+        assert call.principal is not None
+        await self._calls.admit(method, request, call.principal, size=size)
+        if method.streams_responses:
+            upstream = self._calls.start(method, _resumed(request, exchange).SerializeToString())
+            await (answer_raw if method.raw_response else answer_messages)(exchange, method, upstream)
+        elif method.streams_requests:
+            response = await exchange.unless_gone(self._calls.answer_stream(method, _once(request)))
+            await _send(exchange, method, response)
+        elif method.home == "gateway":
+            await _send(exchange, method, await self._calls.answer(method, request))
+        else:
+            await _send(exchange, method, await exchange.unless_gone(self._calls.answer(method, request)))
+
+    async def _request(self, exchange: Exchange, route: Route, values: Mapping[str, str]) -> tuple[Message, int]:
+        body = await exchange.body(self._max_body)
+        if len(body) > _BIG_BYTES:
+            return await asyncio.to_thread(read_request, route, values, exchange.query, body), len(body)
+        return read_request(route, values, exchange.query, body), len(body)
+
+    async def _upload(self, exchange: Exchange, route: Route, values: Mapping[str, str], call: Call) -> None:
+        method = route.method
+        first = read_upload(route, values, exchange.query)
+        assert call.principal is not None
+        await self._calls.admit(method, first, call.principal, size=0)
+        messages = _upload_messages(method, first, exchange.chunks(self._max_upload, "The file"))
+        await _send(exchange, method, await self._calls.answer_stream(method, messages))
+
+
+async def _upload_messages(method: Method, first: Message, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The fields, then the content in messages of at most `CHUNK_BYTES`; one message is held at a time."""
+    yield first.SerializeToString()
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        while len(waiting) >= _FULL_BYTES:
+            yield method.request(**{method.upload_field: bytes(waiting[:CHUNK_BYTES])}).SerializeToString()
+            del waiting[:CHUNK_BYTES]
+    if waiting:
+        yield method.request(**{method.upload_field: bytes(waiting)}).SerializeToString()
+
+
+async def _once(request: Message) -> AsyncIterator[bytes]:
+    yield request.SerializeToString()
+
+
+async def _send(exchange: Exchange, method: Method, response: Message | bytes) -> None:
+    if isinstance(response, Message):
+        await exchange.answer(to_json(response))
+    elif len(response) > _BIG_BYTES:
+        await exchange.answer(await asyncio.to_thread(lambda: to_json(method.response.FromString(response))))
+    else:
+        await exchange.answer(to_json(method.response.FromString(response)))
+
+
+def _resumed(request: Any, exchange: Exchange) -> Any:
+    """A browser that lost a stream of server-sent events says where it was: go on from there."""
+    last = exchange.header(b"last-event-id")
+    if last.isdigit() and len(last) < 19 and "after_sequence" in request.DESCRIPTOR.fields_by_name:
+        request.after_sequence = max(request.after_sequence, int(last))
+    return request
+
+
+async def _fail_without_route(exchange: Exchange, allowed: tuple[str, ...], problem: str) -> None:
+    error = NotFound("call", f"{exchange.verb} {exchange.raw_path[:200]}")
+    error.args, error.message = (problem,), problem
+    if allowed:
+        await exchange.fail(error, status=405, headers=[(b"allow", ", ".join(allowed).encode())])
+    else:
+        await exchange.fail(error)

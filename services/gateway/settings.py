@@ -1,0 +1,44 @@
+"""What can be set of the gateway, beside what all services share."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import CommonSettings
+
+
+class GatewaySettings(CommonSettings):
+    """Read from `REGROW_GATEWAY_*`, the common ones from `REGROW_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="REGROW_GATEWAY_")
+
+    max_body_bytes: int = Field(default=16 << 20, ge=1 << 10)
+    """The largest JSON body. Uploads have `max_upload_bytes`."""
+
+    max_upload_bytes: int = Field(default=64 << 30, ge=1 << 10)
+    """The largest file that passes through on its way to labeling, which has a limit of its own."""
+
+    predict_threads: int = Field(default=2, ge=1, le=64)
+    """Predictions that run at once, off the event loop."""
+
+    predict_backlog: int = Field(default=1_000, ge=1)
+    """Predict calls that may wait for a thread; one more is refused as busy, to come back in a second."""
+
+    loaded_versions: int = Field(default=4, ge=1)
+    """Versions without an alias that stay loaded after a call by number; the least recently used goes first."""
+
+    load_wait_seconds: float = Field(default=5.0, ge=0)
+    """How long a call waits for a version that is loading, before UNAVAILABLE with a time to come back."""
+
+    relist_seconds: float = Field(default=30.0, gt=0)
+    """How often all aliases are listed anew, for the case that an event was missed."""
+
+    prediction_log_rows: int = Field(default=20_000, ge=1)
+    """Predictions that wait in memory for the event log. Beyond it they are answered, counted, and not logged."""
+
+    feedback_backlog: int = Field(default=20_000, ge=1)
+    """Feedback events that wait in memory for the event log; beyond it, UNAVAILABLE with a time to come back."""
+
+    feedback_wait_seconds: float = Field(default=5.0, gt=0)
+    """How long feedback waits for an event log that is down, before UNAVAILABLE with a time to come back."""

@@ -1,0 +1,84 @@
+"""How the system is: `GetStatus` for people, `/readyz` for load balancers and the launcher."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from regrow.gateway.v1 import gateway_pb2
+from services.common.errors import RegrowError
+from services.gateway.inference.following import Follower
+from services.gateway.inference.prediction_log import PredictionLog
+from services.gateway.inference.serving import Serving
+from services.gateway.methods import GATEWAY
+from services.gateway.upstreams import Upstreams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """`ready`: predictions and feedback work. `missing` names every engine and service that doesn't answer, and why."""
+
+    ready: bool
+    missing: Mapping[str, str]
+
+
+class System:
+    """Belongs to the event loop. `checks` raise where an engine of the gateway can't be used."""
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        follower: Follower,
+        serving: Serving,
+        log: PredictionLog,
+        checks: Mapping[str, Callable[[], None]],
+    ) -> None:
+        self._upstreams = upstreams
+        self._follower = follower
+        self._serving = serving
+        self._log = log
+        self._checks = checks
+        self.draining = False
+
+    async def readiness(self) -> Readiness:
+        """Asks every engine and service at once."""
+        own, services = await asyncio.gather(self._own_problems(), self._upstreams.problems())
+        if not self._follower.knows_any:
+            own["aliases"] = self._follower.problem
+        if self.draining:
+            own[GATEWAY] = "It is stopping."
+        return Readiness(ready=not own, missing={**own, **{name: problem for name, problem in services.items() if problem}})
+
+    async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:
+        """The answer to `GetStatus`."""
+        own, services = await asyncio.gather(self._own_problems(), self._upstreams.problems())
+        own |= {version.rpartition("projects/")[2]: problem for version, problem in self._serving.problems.items()}
+        status = gateway_pb2.Status(software_version=software_version(), pending_predictions=self._log.pending)
+        for name, problem in {GATEWAY: " ".join(f"{name}: {what}" for name, what in own.items()), **services}.items():
+            status.services.add(service=name, ready=not problem, problem=problem)
+        for loaded, aliases in self._serving.loaded():
+            one = status.loaded_models.add(version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions)
+            one.load_time.FromDatetime(loaded.loaded)
+        return status
+
+    async def _own_problems(self) -> dict[str, str]:
+        problems = await asyncio.gather(*(asyncio.to_thread(_problem, check) for check in self._checks.values()))
+        return {name: problem for name, problem in zip(self._checks, problems, strict=True) if problem}
+
+
+def software_version() -> str:
+    """Of the installed package; `source` where the program runs from a checkout that isn't installed."""
+    try:
+        return importlib.metadata.version("regrow")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def _problem(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except RegrowError as error:
+        return error.message
+    return ""

@@ -1,0 +1,93 @@
+"""The services behind the gateway: one channel each, called with bytes, so that an answer passes through undecoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from services.common.rpc.client import aio_internal_channel
+from services.common.rpc.principal import call_metadata, current_principal, current_request_id
+from services.common.rpc.status import from_rpc_error
+from services.gateway.methods import Method
+
+_HEALTH = "/grpc.health.v1.Health/Check"
+_HEALTH_SECONDS = 2.0
+_KINDS = {
+    (False, False): "unary_unary",
+    (False, True): "unary_stream",
+    (True, False): "stream_unary",
+    (True, True): "stream_stream",
+}
+
+
+class Upstreams:
+    """Belongs to the event loop."""
+
+    def __init__(self, addresses: Mapping[str, str], token: str) -> None:
+        self._token = token
+        self._channels = {home: aio_internal_channel(address, token) for home, address in addresses.items()}
+        self._callables: dict[str, Callable[..., Any]] = {}
+
+    def channel(self, home: str) -> grpc.aio.Channel:
+        """For stubs that the gateway uses for itself; calls on it are made as a service."""
+        return self._channels[home]
+
+    def start(self, method: Method, request: bytes | None, seconds: float) -> Any:
+        """Starts the call that runs now at the service that answers it, for its principal; ends with the caller's deadline."""
+        call = self._callables.get(method.path) or self._make(method)
+        metadata = call_metadata(current_principal(), self._token, current_request_id())
+        arguments = () if request is None else (request,)
+        return call(*arguments, timeout=seconds, metadata=metadata)
+
+    async def problem(self, home: str) -> str:
+        """What is wrong with a service, in words; empty where nothing is."""
+        check = self._channels[home].unary_unary(
+            _HEALTH,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+        except grpc.aio.AioRpcError:
+            return f"{home} doesn't answer."
+        serving = health_pb2.HealthCheckResponse.SERVING
+        return "" if answer.status == serving else f"{home} answers, but an engine that it needs doesn't."
+
+    async def problems(self) -> dict[str, str]:
+        """`problem` of every service, asked at once."""
+        homes = list(self._channels)
+        return dict(zip(homes, await asyncio.gather(*map(self.problem, homes)), strict=True))
+
+    async def close(self) -> None:
+        """Ends what still runs."""
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+
+    def _make(self, method: Method) -> Callable[..., Any]:
+        kind = _KINDS[method.streams_requests, method.streams_responses]
+        made: Callable[..., Any] = getattr(self._channels[method.home], kind)(method.path)
+        self._callables[method.path] = made
+        return made
+
+
+async def pump(call: Any, messages: AsyncIterator[bytes]) -> bytes:
+    """Sends a stream at the pace that the service takes it, and answers its response. A failing source cancels the call."""
+    try:
+        async for message in messages:
+            await call.write(message)
+        await call.done_writing()
+    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        pass  # the service ended the call before it read all; its answer says why
+    except BaseException:
+        call.cancel()
+        raise
+    response: bytes = await call
+    return response
+
+
+def told(error: Exception, home: str) -> Exception:
+    """An upstream's failure as the error that it means; anything else as it is."""
+    return from_rpc_error(error, home) if isinstance(error, grpc.aio.AioRpcError) else error
