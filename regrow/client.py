@@ -1,0 +1,300 @@
+"""The typed Python client: every public rpc of Regrow over one gRPC channel, and short methods for the common ones.
+
+    client = regrow.Client("127.0.0.1:8081", key="rg_...")        # or regrow.Client(): what `regrow login` stored
+    client.import_file("reviews.csv", dataset_id="reviews")       # or a DataFrame
+    client.create_spec("reviews", dataset="reviews", target="Recommended")
+    labels = client.create_label_set("reviews", problem_spec="reviews")
+    run = client.wait_for_run(client.create_run(labels.name, model="reviews").name)
+    client.promote(run.version)
+    client.predict("reviews", [{"text": "Lovely"}])
+    client.runs.GetRun(runs_pb2.GetRunRequest(name=run.name))      # any rpc, by its stub
+
+Where a name is asked for, the short one will do (`reviews`), or the full one (`projects/default/datasets/reviews`). Calls have
+a deadline, are repeated where that is safe, and raise `regrow.CallError`. A client may be used from many threads; close it,
+or use it in a `with` block.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, cast
+
+import grpc
+
+from regrow import choices, names, uploading
+from regrow.calling import STREAM, Calls, is_passing
+from regrow.credentials import stored_credentials
+from regrow.errors import CallError
+from regrow.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from regrow.labeling.v1 import (
+    annotation_pb2_grpc,
+    datasets_pb2,
+    datasets_pb2_grpc,
+    feedback_ledger_pb2_grpc,
+    label_sets_pb2,
+    label_sets_pb2_grpc,
+    labelers_pb2,
+    labelers_pb2_grpc,
+    problem_specs_pb2,
+    problem_specs_pb2_grpc,
+    votes_pb2,
+    votes_pb2_grpc,
+)
+from regrow.registry.v1 import registry_pb2, registry_pb2_grpc
+from regrow.rows import rows_of, struct
+from regrow.training.v1 import designs_pb2, designs_pb2_grpc, policies_pb2_grpc, runs_pb2, runs_pb2_grpc
+from regrow.types.v1 import problem_spec_pb2
+
+_VOTES_A_MESSAGE = 10_000
+
+
+class Client:
+    """A connection to a gateway. `timeout` is the deadline of a quick call in seconds; uploads and watching have an hour.
+
+    `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
+    `address` is `host:port`, or `https://host:port` for TLS.
+    """
+
+    def __init__(
+        self, address: str = "", key: str = "", *, timeout: float = 60.0, project: str = "default", retry_for: float = 20.0
+    ) -> None:
+        known = stored_credentials()
+        self.address = address or known.grpc_address
+        self.project = project
+        self._calls = Calls(key or known.key, self.address, timeout=timeout, retry_for=retry_for)
+        self._retry_for = retry_for
+        self._channel = grpc.intercept_channel(_channel(self.address), self._calls)
+        self.datasets = datasets_pb2_grpc.DatasetServiceStub(self._channel)
+        self.specs = problem_specs_pb2_grpc.ProblemSpecServiceStub(self._channel)
+        self.labelers = labelers_pb2_grpc.LabelerServiceStub(self._channel)
+        self.votes = votes_pb2_grpc.VoteServiceStub(self._channel)
+        self.label_sets = label_sets_pb2_grpc.LabelSetServiceStub(self._channel)
+        self.annotation = annotation_pb2_grpc.AnnotationServiceStub(self._channel)
+        self.feedback_ledger = feedback_ledger_pb2_grpc.FeedbackLedgerServiceStub(self._channel)
+        self.designs = designs_pb2_grpc.DesignServiceStub(self._channel)
+        self.runs = runs_pb2_grpc.RunServiceStub(self._channel)
+        self.policies = policies_pb2_grpc.PolicyServiceStub(self._channel)
+        self.projects = registry_pb2_grpc.ProjectServiceStub(self._channel)
+        self.models = registry_pb2_grpc.ModelServiceStub(self._channel)
+        self.versions = registry_pb2_grpc.VersionServiceStub(self._channel)
+        self.aliases = registry_pb2_grpc.AliasServiceStub(self._channel)
+        self.artifacts = registry_pb2_grpc.ArtifactServiceStub(self._channel)
+        self.predictions = gateway_pb2_grpc.PredictionServiceStub(self._channel)
+        self.feedback = gateway_pb2_grpc.FeedbackServiceStub(self._channel)
+        self.keys = gateway_pb2_grpc.KeyServiceStub(self._channel)
+        self.system = gateway_pb2_grpc.SystemServiceStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the channel; calls under way end with CANCELLED."""
+        self._channel.close()
+
+    def import_file(
+        self,
+        source: Any,
+        *,
+        dataset_id: str,
+        project: str = "",
+        kinds: Mapping[str, str] | None = None,
+        sent: Callable[[int], None] = lambda _: None,
+        **fields: Any,
+    ) -> datasets_pb2.Dataset:
+        """Uploads a file or a DataFrame in 1 MiB messages; a broken upload starts again.
+
+        `kinds` says what columns are (`{"zip": "categorical"}`); `fields` are those of `ImportDatasetRequest` (`holdout`, ...);
+        `sent` is told the bytes handed over. Raises `CallError`, `ValueError` for an unknown kind.
+        """
+        name, open_file = uploading.opened(source)
+        given = {"file_name": name, "request_id": str(uuid.uuid4()), **fields}
+        first = datasets_pb2.ImportDatasetRequest(
+            parent=f"projects/{project or self.project}",
+            dataset_id=dataset_id,
+            column_overrides=uploading.overrides(kinds or {}),
+            **given,
+        )
+        return cast(
+            datasets_pb2.Dataset,
+            self._calls.repeat(
+                lambda: self.datasets.ImportDataset(uploading.messages(first, open_file, sent)), may_repeat=True
+            ),
+        )
+
+    def create_spec(
+        self,
+        spec_id: str,
+        *,
+        dataset: str,
+        target: str = "",
+        metric: str | int = 0,
+        classes: Iterable[Any] = (),
+        **fields: Any,
+    ) -> problem_spec_pb2.ProblemSpec:
+        """Says what is predicted. `classes` are names or `ClassDefinition`s; `fields` are those of `ProblemSpec`."""
+        spec = problem_spec_pb2.ProblemSpec(
+            dataset=self.name("datasets", dataset),
+            target_column=target,
+            metric=choices.number(problem_spec_pb2.Metric, metric),
+            classes=[problem_spec_pb2.ClassDefinition(name=c) if isinstance(c, str) else c for c in classes],
+            **fields,
+        )
+        request = problem_specs_pb2.CreateProblemSpecRequest(
+            parent=f"projects/{self.project}", problem_spec_id=spec_id, problem_spec=spec
+        )
+        return cast(problem_spec_pb2.ProblemSpec, self.specs.CreateProblemSpec(request))
+
+    def create_labeler(self, labeler_id: str, *, problem_spec: str, **fields: Any) -> labelers_pb2.Labeler:
+        """Makes a labeler. `fields` are those of `Labeler`: one of `keyword`, `regex`, `sql`, `column`, `human`, `imported`."""
+        labeler = labelers_pb2.Labeler(problem_spec=self.name("problemSpecs", problem_spec), **fields)
+        request = labelers_pb2.CreateLabelerRequest(parent=f"projects/{self.project}", labeler_id=labeler_id, labeler=labeler)
+        return cast(labelers_pb2.Labeler, self.labelers.CreateLabeler(request))
+
+    def apply_labelers(
+        self, dataset: str, *, problem_spec: str = "", labelers: Sequence[str] = (), version: str = "latest"
+    ) -> labelers_pb2.ApplyLabelersResponse:
+        """Lets the spec's labelers (or those named) vote on a version of the data set."""
+        request = labelers_pb2.ApplyLabelersRequest(
+            parent=f"projects/{self.project}",
+            dataset_version=f"{self.name('datasets', dataset)}/versions/{version}",
+            labelers=[self.name("labelers", one) for one in labelers],
+            problem_spec=self.name("problemSpecs", problem_spec) if problem_spec else "",
+        )
+        return cast(labelers_pb2.ApplyLabelersResponse, self.labelers.ApplyLabelers(request))
+
+    def write_votes(self, dataset: str, votes: Iterable[votes_pb2.Vote]) -> votes_pb2.WriteVotesResponse:
+        """Writes votes of human and imported labelers, 10,000 a message. Votes without a `vote_id` get one."""
+        kept = [_with_id(vote) for vote in votes]
+        parent = self.name("datasets", dataset)
+
+        def attempt() -> Any:
+            parts = (kept[start : start + _VOTES_A_MESSAGE] for start in range(0, max(len(kept), 1), _VOTES_A_MESSAGE))
+            return self.votes.WriteVotes(votes_pb2.WriteVotesRequest(parent=parent, votes=part) for part in parts)
+
+        return cast(votes_pb2.WriteVotesResponse, self._calls.repeat(attempt, may_repeat=True))
+
+    def create_label_set(
+        self, dataset: str, *, problem_spec: str, label_set_id: str = "", method: str | int = 0, **fields: Any
+    ) -> label_sets_pb2.LabelSet:
+        """Aggregates the votes and gold labels into a label set. `fields` are those of `LabelSet`."""
+        label_set = label_sets_pb2.LabelSet(
+            problem_spec=self.name("problemSpecs", problem_spec),
+            method=choices.number(label_sets_pb2.AggregationMethod, method),
+            **fields,
+        )
+        request = label_sets_pb2.CreateLabelSetRequest(
+            parent=self.name("datasets", dataset), label_set_id=label_set_id, label_set=label_set
+        )
+        return cast(label_sets_pb2.LabelSet, self.label_sets.CreateLabelSet(request))
+
+    def create_run(
+        self, label_set: str, *, model: str, template: str = "brew", express: bool = False, run_id: str = "", **schedule: Any
+    ) -> runs_pb2.Run:
+        """Submits a run. `label_set` is `dataset/label_set` or a full name; `schedule` are fields of `Schedule`."""
+        design = schedule.pop("design", None) or designs_pb2.Design(template=template)
+        run = runs_pb2.Run(
+            label_set=names.nested("datasets", "labelSets", label_set, self.project),
+            model=self.name("models", model),
+            schedule=designs_pb2.Schedule(design=design, **schedule),
+            priority=runs_pb2.PRIORITY_EXPRESS if express else runs_pb2.PRIORITY_STANDARD,
+        )
+        request = runs_pb2.CreateRunRequest(parent=f"projects/{self.project}", run_id=run_id, run=run)
+        return cast(runs_pb2.Run, self.runs.CreateRun(request))
+
+    def watch_run(self, name: str, *, after_sequence: int = 0) -> Iterator[runs_pb2.RunEvent]:
+        """Yields the run's events, those of the past first, until it ends. Goes on where it was when the connection breaks."""
+        seen, give_up, full = after_sequence, 0.0, self.name("runs", name)
+        while True:
+            try:
+                for event in self.runs.WatchRun(runs_pb2.WatchRunRequest(name=full, after_sequence=seen), timeout=STREAM):
+                    seen, give_up = event.sequence, 0.0
+                    yield event
+            except CallError as failure:
+                give_up = give_up or time.monotonic() + self._retry_for
+                if not is_passing(failure) or time.monotonic() > give_up:
+                    raise
+                time.sleep(min(failure.retry_after or 0.5, 5.0))
+            else:
+                return
+
+    def wait_for_run(self, name: str) -> runs_pb2.Run:
+        """Blocks until the run ends, and answers it, however it ended."""
+        for _ in self.watch_run(name):
+            pass
+        return self.get_run(name)
+
+    def get_run(self, name: str) -> runs_pb2.Run:
+        """The run as it is now."""
+        return cast(runs_pb2.Run, self.runs.GetRun(runs_pb2.GetRunRequest(name=self.name("runs", name))))
+
+    def promote(self, version: str, *, alias: str = "champion", why: str = "") -> registry_pb2.Alias:
+        """Points the alias to a version (`model/3` or a full name) by compare-and-set: ABORTED where somebody was faster."""
+        version = names.nested("models", "versions", version, self.project)
+        name = f"{names.parent(version)}/aliases/{alias}"
+        try:
+            etag = self.aliases.GetAlias(registry_pb2.GetAliasRequest(name=name)).etag
+        except CallError as failure:
+            if failure.code != "NOT_FOUND":
+                raise
+            etag = ""
+        request = registry_pb2.SetAliasRequest(name=name, version=version, etag=etag, why=why)
+        return cast(registry_pb2.Alias, self.aliases.SetAlias(request))
+
+    def served(self, model: str) -> gateway_pb2.ServedModel:
+        """What the model reads and answers, and which version answers."""
+        request = gateway_pb2.GetServedModelRequest(name=self.name("models", model))
+        return cast(gateway_pb2.ServedModel, self.predictions.GetServedModel(request))
+
+    def predict(self, name: str, rows: Any) -> gateway_pb2.PredictResponse:
+        """Predicts rows (a list of dicts, or a DataFrame) with a model, a version (`reviews/3`) or alias (`reviews@beta`)."""
+        request = gateway_pb2.PredictRequest(name=names.model(name, self.project), rows=[struct(row) for row in rows_of(rows)])
+        return cast(gateway_pb2.PredictResponse, self.predictions.Predict(request))
+
+    def send_feedback(self, model: str, feedback: Any) -> list[str]:
+        """Sends labels back: dicts with `prediction_id` or `features`, `class_names`, and optionally `source`, `event_id`.
+
+        An answer means that all of them are committed. Returns the event ids, in order.
+        """
+        request = gateway_pb2.BatchSendFeedbackRequest(
+            parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
+        )
+        return list(self.feedback.BatchSendFeedback(request).event_ids)
+
+    def name(self, collection: str, name: str) -> str:
+        """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""
+        return names.full(collection, name, self.project)
+
+
+def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
+    """One piece of feedback from a dict; a single class may be given as a string."""
+    fields = {name: value for name, value in one.items() if value is not None}
+    if "features" in fields:
+        fields["features"] = struct(fields["features"])
+    if isinstance(fields.get("class_names"), str):
+        fields["class_names"] = [fields["class_names"]]
+    return gateway_pb2.Feedback(**fields)
+
+
+def _channel(address: str) -> grpc.Channel:
+    options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 2000)]
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("https", "grpcs"):
+        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(), options=options)
+    return grpc.insecure_channel(rest if separator else address, options=options)
+
+
+def _with_id(vote: votes_pb2.Vote) -> votes_pb2.Vote:
+    if vote.vote_id:
+        return vote
+    complete = votes_pb2.Vote()
+    complete.CopyFrom(vote)
+    complete.vote_id = str(uuid.uuid4())
+    return complete

@@ -1,0 +1,82 @@
+"""Where the client and the command line find the gateway and the key: the environment, else what `regrow login` stored.
+
+`REGROW_GRPC`, `REGROW_URL` and `REGROW_KEY` win over the file, which only its owner can read. The file also keeps the admin
+key of each data folder that `regrow up` started for this user, so that going back to a folder needs no new key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+GRPC_ADDRESS = "127.0.0.1:8081"
+URL = "http://127.0.0.1:8080"
+_FOLDERS = "data_folders"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """How to reach a gateway, and as whom."""
+
+    grpc_address: str = GRPC_ADDRESS
+    url: str = URL
+    key: str = ""
+
+
+def credentials_file() -> Path:
+    """The file: `$REGROW_CREDENTIALS`, else `regrow/credentials.json` in the user's configuration folder."""
+    named = os.environ.get("REGROW_CREDENTIALS")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "regrow" / "credentials.json"
+
+
+def stored_credentials() -> Credentials:
+    """What the environment says, else the file, else a gateway on this machine without a key."""
+    stored = _read()
+    return Credentials(
+        grpc_address=os.environ.get("REGROW_GRPC") or stored.get("grpc_address", GRPC_ADDRESS),
+        url=os.environ.get("REGROW_URL") or stored.get("url", URL),
+        key=os.environ.get("REGROW_KEY") or stored.get("key", ""),
+    )
+
+
+def store_credentials(credentials: Credentials) -> Path:
+    """Makes these the ones that are used from now on, and answers where they are kept."""
+    return _write({**_read(), **asdict(credentials)})
+
+
+def key_of_folder(data: Path) -> str:
+    """The key that was stored for a data folder on this machine; empty where there is none."""
+    return str(_read().get(_FOLDERS, {}).get(str(data.absolute()), ""))
+
+
+def store_key_of_folder(data: Path, key: str) -> Path:
+    """Keeps the key of a data folder, and answers where."""
+    stored = _read()
+    return _write({**stored, _FOLDERS: {**stored.get(_FOLDERS, {}), str(data.absolute()): key}})
+
+
+def _read() -> dict[str, Any]:
+    try:
+        stored = json.loads(credentials_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _write(content: Mapping[str, Any]) -> Path:
+    """Replaces the file in one step, so that a reader never sees half of it. Only its owner can read it."""
+    path = credentials_file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file, indent=2)
+    temporary.replace(path)
+    return path

@@ -1,0 +1,264 @@
+"""`regrow up`: the whole of Regrow on this machine, with a data folder.
+
+Everything that is kept is in the data folder: databases, event log, objects, logs, and the secret that the services share.
+A folder belongs to one supervisor at a time: the lock file says so, and goes with its process however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from regrow.local import processes
+from regrow.local.ports import free_ports, problem_of
+from regrow.local.supervisor import KEY, SERVICES, Supervisor, command_for, end_leftovers, read_state
+
+PORTS = {
+    "REGROW_GATEWAY_HTTP_ADDRESS": 8080,
+    "REGROW_GATEWAY_GRPC_ADDRESS": 8081,
+    "REGROW_LABELING_ADDRESS": 7071,
+    "REGROW_TRAINING_ADDRESS": 7072,
+    "REGROW_REGISTRY_ADDRESS": 7073,
+}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "REGROW_DRAIN_SECONDS": "5"}
+HOPELESS_DEATHS = 4
+
+
+class LaunchError(Exception):
+    """Regrow can't be started here; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class Local:
+    """A running Regrow on this machine. Use it in a `with` block, or call `start` and `stop`.
+
+    `free_ports` picks ports that nothing listens on, instead of the usual ones. `tell` gets lines for a person; it is called
+    from the supervisor's thread too. `admin_key` is the first admin key, where this start made it, else empty.
+    """
+
+    data: Path = Path(".regrow")
+    free_ports: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[str], None] = print
+    command: Callable[[str], Sequence[str]] = command_for
+    admin_key: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    supervisor: Supervisor | None = None
+    _thread: threading.Thread | None = None
+    _lock: IO[str] | None = None
+    _key_seen: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """Where REST answers."""
+        return f"http://{_reachable(self.environment['REGROW_GATEWAY_HTTP_ADDRESS'])}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where gRPC answers."""
+        return _reachable(self.environment["REGROW_GATEWAY_GRPC_ADDRESS"])
+
+    def start(self, *, ready_within: float = 90.0) -> Local:
+        """Starts the services and waits until all answer. Raises `LaunchError`, and then nothing is left running."""
+        check_installed()
+        self.data = self.data.absolute()
+        self._take_folder()
+        try:
+            for service in end_leftovers(self.data):
+                self.tell(f"Ended {service}, which an earlier start left running.")
+            given = {**ENVIRONMENT, **{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}}
+            self.environment = {**given, **self.settings, **self._addresses(), "REGROW_DATA_DIR": str(self.data)}
+            self._run_services()
+            self._wait_until_ready(ready_within)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Ends the services in order and gives the data folder back."""
+        if self.supervisor is not None and self._thread is not None:
+            self.supervisor.stop()
+            self._thread.join()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Local:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _run_services(self) -> None:
+        self.supervisor = Supervisor(
+            data=self.data, environment=self.environment, tell=self.tell, on_admin_key=self._keep_key, command=self.command
+        )
+        self.supervisor.start()
+        self._thread = threading.Thread(target=self.supervisor.run, name="supervisor", daemon=True)
+        self._thread.start()
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        deadline, problem = time.monotonic() + seconds, "nothing answers yet"
+        while time.monotonic() < deadline:
+            self._check_hope()
+            problem = not_ready(self.url)
+            if not problem:
+                return self._write_ready()
+            time.sleep(0.1)
+        raise LaunchError(f"Regrow did not become ready in {seconds:.0f} s: {problem}. The logs are in {self.data / 'logs'}.")
+
+    def _check_hope(self) -> None:
+        """A service that dies again and again while it starts won't come up by itself."""
+        assert self.supervisor is not None
+        for service in SERVICES:
+            if self.supervisor.children[service].quick_deaths >= HOPELESS_DEATHS:
+                log = self.supervisor.log_of(service)
+                raise LaunchError(f"{service} does not start. The end of {log}:\n{_end_of(log)}")
+
+    def _write_ready(self) -> None:
+        assert self.supervisor is not None
+        self.supervisor.ready = True
+        self.supervisor.write_state()
+        self._key_seen.wait(0.5)  # the gateway prints the first key right after it begins to answer
+
+    def _take_folder(self) -> None:
+        try:
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (self.data / "lock").open("w")
+        except OSError as error:
+            raise LaunchError(f"{self.data} can't be the data folder: {error.strerror}. Name another with --data.") from None
+        if not _lock(self._lock):
+            self._lock.close()
+            where = f" It answers at http://{read_state(self.data).get('http')}." if read_state(self.data).get("http") else ""
+            raise LaunchError(
+                f"Another Regrow runs on {self.data}.{where} Stop it with `regrow down --data {self.data}`, "
+                "or name another folder with --data."
+            )
+
+    def _addresses(self) -> dict[str, str]:
+        free = free_ports(len(PORTS)) if self.free_ports else list(PORTS.values())
+        addresses = {}
+        for (name, _), port in zip(PORTS.items(), free, strict=True):
+            addresses[name] = self.settings.get(name) or os.environ.get(name) or f"127.0.0.1:{port}"
+            self._check_address(name, addresses)
+        return addresses
+
+    def _check_address(self, name: str, addresses: Mapping[str, str]) -> None:
+        address = addresses[name]
+        try:
+            problem = problem_of(address)
+        except ValueError as error:
+            raise LaunchError(f"{name}: {error}") from None
+        twin = next((other for other, taken in addresses.items() if other != name and taken == address), None)
+        if twin:
+            raise LaunchError(f"{name} and {twin} are both {address}. Give each a port of its own.")
+        if problem:
+            raise LaunchError(f"{problem} End that process, set {name}=127.0.0.1:<port>, or let Regrow pick with --free-ports.")
+
+    def _keep_key(self, key: str) -> None:
+        self.admin_key = key
+        self._key_seen.set()
+
+
+def check_installed() -> None:
+    """Raises `LaunchError` where only the client is installed."""
+    try:
+        missing = [s for s in SERVICES if importlib.util.find_spec(f"services.{s}") is None]
+    except ModuleNotFoundError:
+        missing = list(SERVICES)
+    if missing:
+        raise LaunchError(f"Not installed here: {', '.join(missing)}. Install all of Regrow with: pip install 'regrow[all]'")
+
+
+def not_ready(url: str) -> str:
+    """What a gateway lacks, in words; empty where it and every service behind it are ready."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            body = json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        body = _json_of(refusal.read())
+    except (OSError, ValueError) as error:
+        return str(error)
+    missing = [f"{one.get('name')}: {one.get('problem')}" for one in body.get("missing", [])]
+    return "; ".join(missing) or ("" if body.get("ready") else "the gateway is not ready")
+
+
+def is_running(data: Path) -> bool:
+    """Whether a supervisor holds the folder."""
+    try:
+        with (data / "lock").open("r+") as file:
+            return not _lock(file)
+    except OSError:
+        return False
+
+
+def end(data: Path, *, within: float = 60.0) -> bool:
+    """`regrow down`: ends what runs on a data folder, whether its supervisor lives or not. False where nothing ran."""
+    supervisor = read_state(data).get("supervisor", {})
+    if not is_running(data):
+        return bool(end_leftovers(data))
+    if processes.is_alive(supervisor):
+        os.kill(supervisor["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + within
+    while is_running(data) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if is_running(data):
+        raise LaunchError(f"The supervisor of {data} did not end in {within:.0f} s. Its process is {supervisor.get('pid')}.")
+    end_leftovers(data)
+    return True
+
+
+def reset_key(data: Path) -> str:
+    """A new admin key for a data folder on this machine, running or not. Raises `LaunchError`."""
+    check_installed()
+    if not data.is_dir():
+        raise LaunchError(f"There is no data folder {data}. Name the one that Regrow runs on with --data.")
+    command = [*command_for("gateway"), "keys", "reset"]
+    environment = {**os.environ, "REGROW_DATA_DIR": str(data.absolute())}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    found = KEY.search(done.stdout)
+    if done.returncode != 0 or found is None:
+        raise LaunchError(f"No key could be made: {done.stderr.strip()[-1000:] or 'the gateway said nothing'}")
+    return found.group()
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _reachable(address: str) -> str:
+    """An address to call, where one listens on all interfaces."""
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else address
+
+
+def _json_of(raw: bytes) -> dict[str, object]:
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _end_of(log: Path, lines: int = 8) -> str:
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return str(error)
