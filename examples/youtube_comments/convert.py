@@ -1,4 +1,4 @@
-"""Makes `comments.csv` of the WRENCH files: `python convert.py SOURCE_DIR`, the folder with `train.json.gz` and its siblings."""
+"""Makes `comments.csv` of the WRENCH files: `python convert.py SOURCE_DIR`, the folder with `train.json.gz` and the others."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -54,7 +55,7 @@ class Lines:
         self._notes = notes
 
     def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(iter(lambda: self._file.readline(MOST_LINE_CHARACTERS), ""), start=1):
+        for number, line in enumerate(iter(partial(self._file.readline, MOST_LINE_CHARACTERS), ""), start=1):
             if len(line) >= MOST_LINE_CHARACTERS:
                 raise UnreadableFile(f"the line is longer than {readable_size(MOST_LINE_CHARACTERS)}.", line=number)
             if "\x00" in line:

@@ -22,6 +22,7 @@ from services.common.frames.kinds import Kind, Schema, listed
 
 DEFAULT_SHARE = 0.2
 DEFAULT_SPLIT_VALUES = ("test", "holdout", "true", "1")
+_GAPS = r"\s\s+|[\t\n\v\f\r]"  # matches only what changes: replacing every space by itself took a third of an import
 _US, _RS = "\x1f", "\x1e"
 
 
@@ -95,5 +96,8 @@ def content_hashes(batch: pa.RecordBatch, columns: Sequence[str], salt: str) -> 
 
 def normalised(texts: pa.StringArray) -> pa.StringArray:
     """NFKC, lower case, runs of white space as one space, none at the ends."""
-    lowered = pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))
-    return pc.utf8_trim_whitespace(pc.replace_substring_regex(lowered, r"\s+", " "))
+    if pc.all(pc.string_is_ascii(texts)).as_py() is False:
+        lowered = pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))
+    else:
+        lowered = pc.ascii_lower(texts)
+    return pc.utf8_trim_whitespace(pc.replace_substring_regex(lowered, _GAPS, " "))

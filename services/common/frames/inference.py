@@ -14,8 +14,7 @@ from services.common.frames.casting import DATE_STYLES
 from services.common.frames.evidence import ColumnEvidence, TableEvidence, Trial
 from services.common.frames.kinds import Column, Kind, Schema, listed
 
-_ID_NAME = re.compile(r"(^|[\s_-])(id|uuid|guid|key|index|idx|hash|nr|no)$|[a-z]I[dD]$", re.IGNORECASE)
-_EXACT_ID_NAME = re.compile(r"[a-z](Id|ID)$")
+_ID_NAME = re.compile(r"(?i:(^|[\s_-])(id|uuid|guid|key|index|idx|hash|nr|no))$|[a-z](Id|ID)$")
 _CODE_NAME = re.compile(r"(^|[\s_-])(zip|zipcode|postal|postcode|plz|phone|code|id|isbn|ssn)([\s_-]|$)", re.IGNORECASE)
 
 MOSTLY = 0.99
@@ -88,17 +87,11 @@ def _names_rows(evidence: ColumnEvidence, trial: Trial) -> str:
     if trial.unfit or evidence.variety < 0.999 or evidence.present < 2:
         return ""
     name = evidence.name[:60]
-    if _is_id_name(evidence.name):
+    if _ID_NAME.search(evidence.name):
         return f"every value differs, and the name '{name}' says that it names rows"
     if trial.steps_of_one and evidence.present >= 10 and trial.moments.minimum in (0, 1):
         return "the values count the rows"
     return ""
-
-
-def _is_id_name(name: str) -> bool:
-    return bool(_ID_NAME.search(name) if not name.isupper() else re.search(r"(^|[\s_-])ID$", name)) or bool(
-        _EXACT_ID_NAME.search(name)
-    )
 
 
 def _time(evidence: ColumnEvidence) -> Column | None:
@@ -131,9 +124,14 @@ def _string(evidence: ColumnEvidence) -> Column:
     if words >= 4 or evidence.mean_characters >= 60:
         few = (distinct <= 20 and variety <= 0.2) or variety <= 0.02
         return _column(evidence, Kind.CATEGORICAL if few else Kind.TEXT, seen)
-    if evidence.one_word == n and variety > 0.98 and n >= 2 and (_is_id_name(evidence.name) or (evidence.codes and n >= 20)):
+    if (
+        evidence.one_word == n
+        and variety > 0.98
+        and n >= 2
+        and (_ID_NAME.search(evidence.name) or (evidence.codes and n >= 20))
+    ):
         return _column(evidence, Kind.ID, f"{seen}: a code that names its row")
-    if evidence.codes and evidence.one_word == n and variety > 0.5 and _is_id_name(evidence.name):
+    if evidence.codes and evidence.one_word == n and variety > 0.5 and _ID_NAME.search(evidence.name):
         return _column(evidence, Kind.ID, f"{seen}: codes, and the name says that they name something")
     if variety <= 0.5 or (distinct <= 20 and words < 2):
         return _column(evidence, Kind.CATEGORICAL, seen)
@@ -162,6 +160,6 @@ def lost_values(evidence: ColumnEvidence, column: Column) -> str:
     if column.kind.is_string or trial is None or not trial.unfit:
         return ""
     examples = ", ".join(repr(example) for example in trial.examples)
-    are = "value isn't" if trial.unfit == 1 else "values aren't"
-    lost = f"{trial.unfit:,} {are} readable as {column.kind.value} and count as missing"
+    values, count = ("value", "counts") if trial.unfit == 1 else ("values", "count")
+    lost = f"{trial.unfit:,} {values} can't be read as {column.kind.value} and {count} as missing"
     return f"Column '{column.name}': {lost}, for example {examples}."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,9 +211,23 @@ def read_part(
 ) -> Iterator[pa.RecordBatch]:
     """One part's rows in order; of all row groups or of some."""
     wanted = _wanted(schema, columns)
-    with objects.open(DATASETS, f"{root}/{part.key}") as source, open_part(source) as file:
+    with _checked(objects, root, part), objects.open(DATASETS, f"{root}/{part.key}") as source, open_part(source) as file:
         for batch in file.iter_batches(batch_rows, row_groups=row_groups, columns=wanted, use_threads=False):
             yield batch.select(wanted)
+
+
+@contextmanager
+def _checked(objects: ObjectStore, root: str, part: Part) -> Iterator[None]:
+    """Says of a part that can't be read whether its bytes are those that were stored."""
+    try:
+        yield
+    except (OSError, pa.ArrowException):
+        digest = hashlib.sha256()
+        for chunk in objects.read(DATASETS, f"{root}/{part.key}"):
+            digest.update(chunk)
+        if f"sha256:{digest.hexdigest()}" != part.digest:
+            raise DigestMismatch(f"'{root}/{part.key}'", expected=part.digest, actual=f"sha256:{digest.hexdigest()}") from None
+        raise
 
 
 def open_part(source: object) -> pq.ParquetFile:
@@ -255,7 +270,7 @@ def _wanted(schema: Schema, columns: Sequence[str] | None) -> list[str]:
 def _rows_of_part(
     objects: ObjectStore, root: str, part: Part, schema: Schema, columns: Sequence[str] | None, wanted: npt.NDArray[np.int64]
 ) -> Iterator[pa.Table]:
-    with objects.open(DATASETS, f"{root}/{part.key}") as source, open_part(source) as file:
+    with _checked(objects, root, part), objects.open(DATASETS, f"{root}/{part.key}") as source, open_part(source) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     ends = part.first_row + np.cumsum(sizes)
     groups = sorted({int(group) for group in np.searchsorted(ends, wanted, side="right")})

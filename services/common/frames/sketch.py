@@ -1,9 +1,9 @@
 """Counting in bounded memory: distinct values, repeats, the most frequent values, mean and spread.
 
 `Distinct` keeps the k smallest hashes with their counts (Bar-Yossef et al. 2002, "KMV"): exact up to k distinct values, and
-above that an estimate with a relative error near 1/sqrt(k). `Frequent` counts exactly until it is full, then drops the rarest
-half and remembers how much it may have missed (Manku and Motwani 2002, "lossy counting"). `Moments` merges batches by
-Chan et al. 1979.
+above that an estimate with a relative error near 1/sqrt(k). `Frequent` counts exactly until it is full, then drops the
+rarest half, remembers how much it may have missed (Manku and Motwani 2002, "lossy counting"), and lets a new value in only
+where it occurs twice in one batch. `Moments` merges batches by Chan et al. 1979.
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ class Frequent:
             texts = pc.utf8_slice_codeunits(texts, 0, SHOWN_CHARACTERS)
         counted = pc.value_counts(texts)
         values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+        kept = self._counts
         for value, count in zip(values, counts, strict=True):
-            self._counts[value] += count
+            if self._missed == 0 or count > 1 or value in kept:
+                kept[value] += count
         if len(self._counts) > self._capacity:
             self._prune()
 
