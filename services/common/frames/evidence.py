@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -175,9 +176,7 @@ class ColumnEvidence:
         if self.wanted in (None, Kind.NUMERIC):
             yield Trial(Kind.NUMERIC)
         if self.wanted is Kind.DATETIME or (self.wanted is None and _may_be_times(sample)):
-            for style in (ISO, *DATE_STYLES):
-                if instants(sample, style).null_count < 0.5 * len(sample) or (style == ISO and self.wanted):
-                    yield Trial(Kind.DATETIME, style)
+            yield from (Trial(Kind.DATETIME, style) for style in _time_styles(sample))
 
     def _try_one(self, trial: Trial, texts: pa.StringArray) -> None:
         assert self._trials is not None
@@ -208,6 +207,23 @@ def _may_be_times(sample: pa.StringArray) -> bool:
     """Whether any value has digits parted by something else than a number would, and none is as long as a sentence."""
     parted = pc.match_substring_regex(sample, r"[0-9].*[^0-9.,+eE-]|[0-9]-[0-9]|[0-9]\.[0-9]+\.[0-9]")
     return bool(pc.max(pc.binary_length(sample)).as_py() <= 40 and pc.any(parted).as_py())
+
+
+def _time_styles(sample: pa.StringArray) -> list[str]:
+    """The spellings that fit at least half of the sample; ISO 8601 alone where it does, and where none does."""
+    if instants(sample, ISO).null_count < 0.5 * len(sample):
+        return [ISO]
+    few = sample.slice(0, 10).to_pylist()
+    likely = [style for style in DATE_STYLES if any(_is_time(text, style) for text in few)]
+    return [style for style in likely if instants(sample, style).null_count < 0.5 * len(sample)] or [ISO]
+
+
+def _is_time(text: str, style: str) -> bool:
+    try:
+        datetime.strptime(text, style)
+    except ValueError:
+        return False
+    return True
 
 
 class TableEvidence:
