@@ -3,6 +3,9 @@
 from alembic import context
 
 import services.labeling.datasets.storage  # noqa: F401
+import services.labeling.label_sets.storage  # noqa: F401
+import services.labeling.labelers.storage  # noqa: F401
+import services.labeling.specs.storage  # noqa: F401
 from services.common.database import run_migrations
 from services.labeling.tables import LabelingTable
 
