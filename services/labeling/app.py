@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pyarrow as pa
 
-from regrow.labeling.v1 import datasets_pb2_grpc
+from regrow.labeling.v1 import annotation_pb2_grpc, datasets_pb2_grpc, votes_pb2_grpc
 from services.common.database import Database, open_database
 from services.common.events import events_from
 from services.common.events.port import EventLog
@@ -23,10 +23,14 @@ from services.common.objects import ObjectStore, objects_from
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.labeling.annotation import grpc_api as annotation_api
+from services.labeling.annotation.handlers import Annotation
 from services.labeling.datasets import grpc_api as datasets_api
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.spool import sweep
+from services.labeling.feedback.handlers import forget_dataset as forget_votes
 from services.labeling.settings import LabelingSettings
+from services.labeling.votes import grpc_api as votes_api
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -54,12 +58,22 @@ class Part:
 
 def _parts(engines: Engines) -> list[Part]:
     settings = engines.settings
-    datasets = Datasets(engines.database, engines.objects, settings.scratch)
+    datasets = Datasets(engines.database, engines.objects, settings.scratch, forget=[forget_votes])
     return [
         Part(
             service=datasets_api.SERVICE,
             add=datasets_pb2_grpc.add_DatasetServiceServicer_to_server,
             servicer=datasets_api.DatasetServicer(datasets, most_import_bytes=settings.most_import_bytes),
+        ),
+        Part(
+            service=votes_api.SERVICE,
+            add=votes_pb2_grpc.add_VoteServiceServicer_to_server,
+            servicer=votes_api.VoteServicer(engines.database),
+        ),
+        Part(
+            service=annotation_api.SERVICE,
+            add=annotation_pb2_grpc.add_AnnotationServiceServicer_to_server,
+            servicer=annotation_api.AnnotationServicer(Annotation(engines.database, datasets)),
         ),
     ]
 

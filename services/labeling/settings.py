@@ -21,6 +21,9 @@ class LabelingSettings(CommonSettings):
     most_import_bytes: int = Field(default=8 << 30, ge=1)
     """The largest file that an import takes, in bytes, packed and unpacked."""
 
+    prediction_days: int = Field(default=30, ge=1)
+    """How many days a prediction is kept for feedback that names it. Later feedback about it is unmatched."""
+
     scratch_dir: Path | None = None
     """Where uploads lie until they are read; needs about three times an upload's size. Unset: in the data folder."""
 

@@ -1,0 +1,97 @@
+"""Records of the log, read into events. What can't be read is `InvalidInput`: it goes to the dead-letter topic."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+
+from regrow.events.v1 import events_pb2
+from services.common import names
+from services.common.errors import InvalidField
+from services.common.events.port import Record
+from services.labeling.feedback.rules import FeedbackEvent, Origin, PredictionEvent
+
+_MODEL = "projects/{project}/models/{model}"
+_LONGEST_ID = 400
+_LONGEST_SOURCE = 200
+
+M = TypeVar("M", bound=Message)
+
+
+def read_prediction(record: Record) -> PredictionEvent:
+    """Raises `InvalidField`."""
+    message = _parsed(events_pb2.Prediction, record)
+    return PredictionEvent(
+        model=_model(message.model),
+        prediction=_id(message.prediction_id, "prediction_id"),
+        version=message.version,
+        features=_text(message.features),
+        problem_spec=message.problem_spec,
+        dataset=message.dataset,
+    )
+
+
+def read_feedback(record: Record) -> FeedbackEvent:
+    """Raises `InvalidField`. The gateway's time counts; where it says none, the log's."""
+    message = _parsed(events_pb2.Feedback, record)
+    accepted = message.accept_time.ToDatetime(record.time.tzinfo) if message.HasField("accept_time") else record.time
+    return FeedbackEvent(
+        model=_model(message.model),
+        event_id=_id(message.event_id, "event_id"),
+        prediction=_id(message.prediction_id, "prediction_id") if message.prediction_id else "",
+        features=_text(message.features) if message.HasField("features") else None,
+        classes=tuple(message.class_names),
+        source=_source(message.source),
+        problem_spec=message.problem_spec,
+        dataset=message.dataset,
+        accepted=accepted,
+        origin=Origin(topic=record.topic, partition=record.partition, offset=record.offset),
+    )
+
+
+def _parsed(kind: type[M], record: Record) -> M:
+    try:
+        return kind.FromString(record.value)
+    except DecodeError:
+        raise InvalidField("value", f"isn't a {kind.DESCRIPTOR.full_name} message.") from None
+
+
+def _model(name: str) -> str:
+    names.parse(_MODEL, name, field="model")
+    return name
+
+
+def _id(value: str, field: str) -> str:
+    if not value or len(value) > _LONGEST_ID or "\0" in value:
+        raise InvalidField(field, f"must have 1 to {_LONGEST_ID} characters, none of them NUL.")
+    return value
+
+
+def _source(name: str) -> str:
+    if len(name) > _LONGEST_SOURCE or "\0" in name:
+        raise InvalidField("source", f"must have at most {_LONGEST_SOURCE} characters, none of them NUL.")
+    return name or "unknown"
+
+
+def _text(features: Struct) -> str:
+    return json.dumps({key: _plain(value) for key, value in features.fields.items()}, ensure_ascii=False)
+
+
+def _plain(value: Value) -> object:
+    """As JSON has it; numbers that JSON doesn't know (NaN, infinity) are missing values."""
+    kind = value.WhichOneof("kind")
+    if kind == "number_value":
+        return value.number_value if math.isfinite(value.number_value) else None
+    if kind == "struct_value":
+        return {key: _plain(inner) for key, inner in value.struct_value.fields.items()}
+    if kind == "list_value":
+        return _plain_list(value.list_value)
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _plain_list(values: ListValue) -> list[object]:
+    return [_plain(value) for value in values.values]

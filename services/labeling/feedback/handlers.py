@@ -1,0 +1,141 @@
+"""What became of feedback: counts, the unmatched, and the ids of all events that were applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, aliased
+
+from services.common import names, paging
+from services.common.database import Database
+from services.common.events.port import EventLog
+from services.labeling.feedback.lag import lag
+from services.labeling.feedback.storage import CutRow, CutVote, PredictionRow, RepeatedCount, SubjectRow, UnmatchedRow
+from services.labeling.votes import storage as votes_storage
+from services.labeling.votes.ledger import classes_of
+from services.labeling.votes.storage import Entry, LedgerEntry
+
+MODEL = "projects/{project}/models/{model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceCount:
+    """Votes of one source in the ledger."""
+
+    source: str
+    labeler: str
+    votes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """One model's feedback by fate. `used` votes lie on rows that a cut appended."""
+
+    votes: int
+    used: int
+    unmatched: int
+    repeated: int
+    predictions: int
+    lag: int
+    sources: tuple[SourceCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmatched:
+    """An event that joined nothing, with the reason."""
+
+    sequence: int
+    event_id: str
+    prediction: str
+    source: str
+    classes: tuple[str, ...]
+    reason: str
+    accepted: datetime
+
+
+class Feedback:
+    """Reads what the consumer wrote."""
+
+    def __init__(self, database: Database, log: EventLog) -> None:
+        self._database = database
+        self._log = log
+
+    def stats(self, model: str) -> Stats:
+        """Zeros for a model that nothing was heard of. Raises `InvalidField`."""
+        names.parse(MODEL, model, "parent")
+        with self._database.reading() as session:
+            sources = _sources(session, model)
+            return Stats(
+                votes=sum(source.votes for source in sources),
+                used=_count(session, _used(model)),
+                unmatched=_count(session, sa.select(UnmatchedRow.sequence).where(UnmatchedRow.model == model)),
+                repeated=session.scalar(sa.select(RepeatedCount.count).where(RepeatedCount.model == model)) or 0,
+                predictions=_count(session, sa.select(PredictionRow.prediction).where(PredictionRow.model == model)),
+                lag=lag(session, self._log),
+                sources=sources,
+            )
+
+    def unmatched(self, model: str, *, page_size: int, page_token: str) -> tuple[list[Unmatched], str]:
+        """A page, newest first, and the next page's token."""
+        names.parse(MODEL, model, "parent")
+        wanted = paging.page(page_size, page_token, query=model)
+        query = sa.select(UnmatchedRow).where(UnmatchedRow.model == model)
+        if wanted.after is not None:
+            query = query.where(UnmatchedRow.sequence < int(wanted.after.get("sequence") or 0))
+        with self._database.reading() as session:
+            rows = session.scalars(query.order_by(UnmatchedRow.sequence.desc()).limit(wanted.limit + 1)).all()
+        kept = [_read(row) for row in rows[: wanted.limit]]
+        more = len(rows) > wanted.limit
+        return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=model) if more else ""
+
+    def applied_events(self, model: str) -> tuple[list[str], list[str]]:
+        """The event ids in the ledger, and those that are unmatched; each id is in one of the two, once."""
+        names.parse(MODEL, model, "model")
+        with self._database.reading() as session:
+            ledger = session.scalars(_votes(model).with_only_columns(LedgerEntry.event_id).order_by(LedgerEntry.position)).all()
+            unmatched = session.scalars(
+                sa.select(UnmatchedRow.event_id).where(UnmatchedRow.model == model).order_by(UnmatchedRow.sequence)
+            ).all()
+        return [event_id for event_id in ledger if event_id is not None], list(unmatched)
+
+
+def forget_dataset(session: Session, dataset: str) -> None:
+    """Removes what the ledger and feedback hold of a data set that is being deleted."""
+    cuts = sa.select(CutRow.id).where(CutRow.dataset == dataset)
+    session.execute(sa.delete(CutVote).where(CutVote.cut.in_(cuts)))
+    session.execute(sa.delete(CutRow).where(CutRow.dataset == dataset))
+    session.execute(sa.delete(SubjectRow).where(SubjectRow.dataset == dataset))
+    votes_storage.forget_dataset(session, dataset)
+
+
+def _votes(model: str) -> sa.Select[int]:
+    return sa.select(LedgerEntry.position).where(LedgerEntry.kind == Entry.VOTE, LedgerEntry.model == model)
+
+
+def _used(model: str) -> sa.Select[int]:
+    placement = aliased(LedgerEntry)
+    return _votes(model).where(sa.exists().where(placement.target == LedgerEntry.position, placement.kind == Entry.PLACEMENT))
+
+
+def _sources(session: Session, model: str) -> tuple[SourceCount, ...]:
+    count = sa.func.count()
+    query = (
+        _votes(model)
+        .with_only_columns(LedgerEntry.annotator, LedgerEntry.labeler, count)
+        .group_by(LedgerEntry.annotator, LedgerEntry.labeler)
+        .order_by(count.desc(), LedgerEntry.annotator)
+    )
+    return tuple(SourceCount(source=source, labeler=labeler, votes=votes) for source, labeler, votes in session.execute(query))
+
+
+def _count(session: Session, query: sa.Select[int] | sa.Select[str]) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+
+
+def _read(row: UnmatchedRow) -> Unmatched:
+    return Unmatched(
+        sequence=row.sequence, event_id=row.event_id, prediction=row.prediction, source=row.source,
+        classes=classes_of(row.classes), reason=row.reason, accepted=row.accepted,
+    )  # fmt: skip
