@@ -28,6 +28,7 @@ from services.common.frames.kinds import Kind
 from services.common.frames.sketch import Distinct, Frequent, Moments, hashes_of
 
 _PATIENCE = 1_000
+_SAMPLE = 1_000  # of each batch
 _EXAMPLES = 3
 _BUDGET = 3_200_000  # sketch entries over all columns; one entry takes 16 bytes
 
@@ -98,8 +99,10 @@ class ColumnEvidence:
         self.frequent = Frequent(min(20_000, capacity))
         self.characters = 0
         self.longest = 0
-        self.spaces = 0
-        self.one_word = 0
+        self.sampled = 0
+        self.sampled_spaces = 0
+        self.one_word = True
+        """Whether no value of the sample has a space."""
         self.leading_zeros = False
         self.codes = True
         """Whether every value is one token of letters, digits, `-` and `_`, with a digit in it."""
@@ -138,8 +141,8 @@ class ColumnEvidence:
 
     @property
     def mean_words(self) -> float:
-        """Words a value, counted by the spaces between them."""
-        return 1 + self.spaces / self.present if self.present else 0.0
+        """Words a value, counted by the spaces between them, in a sample of the values."""
+        return 1 + self.sampled_spaces / self.sampled if self.sampled else 0.0
 
     @property
     def variety(self) -> float:
@@ -150,9 +153,10 @@ class ColumnEvidence:
         lengths = pc.utf8_length(values)
         self.characters += pc.sum(lengths).as_py()
         self.longest = max(self.longest, pc.max(lengths).as_py())
-        gaps = pc.count_substring(values, " ")
-        self.spaces += pc.sum(gaps).as_py()
-        self.one_word += pc.sum(pc.equal(gaps, 0)).as_py() or 0
+        gaps = pc.count_substring(values.slice(0, _SAMPLE), " ")
+        self.sampled += len(gaps)
+        self.sampled_spaces += pc.sum(gaps).as_py()
+        self.one_word = self.one_word and pc.max(gaps).as_py() == 0
         if self.codes:
             self.codes = bool(pc.all(pc.match_substring_regex(values, r"^[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*$")).as_py())
 

@@ -1,9 +1,10 @@
 """Which rows are never trained on: by a split column, or by a salted hash of the row's normalised content.
 
-The hash reads every column but ids and those that the rule ignores, each value as `casting.as_text` spells it, so that a table
-has the same holdout whether it comes as CSV or as Parquet. Text is compared after Unicode NFKC, lower case and with
-runs of white space as one space, so rows that a person would call the same fall on the same side. It is BLAKE2b with 8 bytes
-of digest, the salt as key, over `name US text RS` of each column in order of name: the same everywhere, for good.
+The hash reads every column but ids and those that the rule ignores, each value as its kind has it (numbers without idle
+zeros, times as microseconds since 1970), so that a table has the same holdout whether it comes as CSV or as Parquet. Text is
+compared after Unicode NFKC, lower case and with runs of white space as one space, so rows that a person would call the same
+fall on the same side. It is BLAKE2b with 8 bytes of digest, the salt as key, over `name US text RS` of each column in order
+of name: the same everywhere, for good.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.common.errors import FieldProblem, InvalidField, InvalidFields
+from services.common.frames.casting import as_text
 from services.common.frames.kinds import Kind, Schema, listed
 
 DEFAULT_SHARE = 0.2
@@ -60,11 +62,11 @@ class HoldoutRule:
         return sorted(names or schema.names)
 
     def held_out(self, batch: pa.RecordBatch, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Of each row of a batch of strings, whether it is held out. `hashes` are its `content_hashes`."""
+        """Of each row of a batch of typed columns, whether it is held out. `hashes` are its `content_hashes`."""
         if not self.split_column:
             return hashes < np.uint64(int(self.share * 2**64))
         wanted = [value.strip().lower() for value in self.split_values or DEFAULT_SPLIT_VALUES]
-        texts = pc.utf8_lower(pc.utf8_trim_whitespace(batch.column(self.split_column)))
+        texts = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(batch.column(self.split_column))))
         held: npt.NDArray[np.bool_] = pc.is_in(texts, pa.array(wanted)).to_numpy(zero_copy_only=False)
         return held
 
@@ -82,16 +84,22 @@ class HoldoutRule:
 
 
 def content_hashes(batch: pa.RecordBatch, columns: Sequence[str], salt: str) -> npt.NDArray[np.uint64]:
-    """A hash of each row's normalised content. `columns` name string columns of the batch."""
+    """A hash of each row's normalised content, of a batch of typed columns."""
     if not batch.num_rows:
         return np.empty(0, dtype=np.uint64)
     parts: list[object] = []
     for name in columns:
-        parts += [pa.scalar(name + _US), normalised(batch.column(name)), pa.scalar(_RS)]
+        parts += [pa.scalar(name + _US), _content(batch.column(name)), pa.scalar(_RS)]
     joined = pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="")
     key = salt.encode()
     digests = b"".join(blake2b(text.encode(), digest_size=8, key=key).digest() for text in joined.to_pylist())
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
+
+
+def _content(values: pa.Array) -> pa.StringArray:
+    if pa.types.is_string(values.type):
+        return normalised(values)
+    return pc.cast(pc.cast(values, pa.int64()), pa.string()) if pa.types.is_timestamp(values.type) else as_text(values)
 
 
 def normalised(texts: pa.StringArray) -> pa.StringArray:

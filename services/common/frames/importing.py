@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from services.common.errors import UnreadableFile
 from services.common.frames.batches import Notes
-from services.common.frames.casting import as_text, typed
+from services.common.frames.casting import typed
 from services.common.frames.evidence import TableEvidence
 from services.common.frames.holdout import HoldoutRule, content_hashes
 from services.common.frames.inference import infer_schema, lost_values
@@ -104,10 +104,10 @@ def _write(staged: _Staged, schema: Schema, rule: HoldoutRule, writer: PartsWrit
         missing = pa.nulls(batch.num_rows, pa.string())
         present = dict(zip(batch.schema.names, batch.columns, strict=True))
         columns = [typed(present.get(column.name, missing), column) for column in schema]
-        texts = pa.RecordBatch.from_arrays([as_text(column) for column in columns], names=schema.names)
-        hashes = content_hashes(texts, content_columns, rule.salt)
+        rows = pa.RecordBatch.from_arrays(columns, names=schema.names)
+        hashes = content_hashes(rows, content_columns, rule.salt)
         contents.add(hashes)
-        writer.write(columns, rule.held_out(texts, hashes))
+        writer.write(columns, rule.held_out(rows, hashes))
     return contents.repeats
 
 

@@ -124,14 +124,9 @@ def _string(evidence: ColumnEvidence) -> Column:
     if words >= 4 or evidence.mean_characters >= 60:
         few = (distinct <= 20 and variety <= 0.2) or variety <= 0.02
         return _column(evidence, Kind.CATEGORICAL if few else Kind.TEXT, seen)
-    if (
-        evidence.one_word == n
-        and variety > 0.98
-        and n >= 2
-        and (_ID_NAME.search(evidence.name) or (evidence.codes and n >= 20))
-    ):
+    if evidence.one_word and variety > 0.98 and n >= 2 and (_ID_NAME.search(evidence.name) or (evidence.codes and n >= 20)):
         return _column(evidence, Kind.ID, f"{seen}: a code that names its row")
-    if evidence.codes and evidence.one_word == n and variety > 0.5 and _ID_NAME.search(evidence.name):
+    if evidence.codes and evidence.one_word and variety > 0.5 and _ID_NAME.search(evidence.name):
         return _column(evidence, Kind.ID, f"{seen}: codes, and the name says that they name something")
     if variety <= 0.5 or (distinct <= 20 and words < 2):
         return _column(evidence, Kind.CATEGORICAL, seen)

@@ -82,7 +82,7 @@ def profile_of_batches(batches: Iterable[pa.RecordBatch], schema: Schema, rule: 
         kept = [name for name in batch.schema.names if name not in (ROW, HOLDOUT)]
         texts = pa.RecordBatch.from_arrays([as_text(batch.column(name)) for name in kept], names=kept)
         evidence.add(texts)
-        contents.add(content_hashes(texts, rule.content_columns(schema), rule.salt))
+        contents.add(content_hashes(batch, rule.content_columns(schema), rule.salt))
     plain = Schema(tuple(replace(column, style="") for column in schema))
     return profile_of(evidence, plain, holdout_count=held_out, duplicate_rows=contents.repeats)
 
