@@ -1,0 +1,220 @@
+"""Rows as users have them, read as the columns that a model was trained on.
+
+Training reads the same columns from Parquet, so everything after this module is one and the same code in training and in
+serving. A missing or unseen value never fails: it is answered with a warning. Only a value of a type that can't be read as
+its column's kind (a list for a number, "abc" for a number) raises `InvalidField` naming the row and the column.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.errors import InvalidField
+
+Strings = list[str | None]
+Column = npt.NDArray[np.float64] | Strings
+Columns = dict[str, Column]
+
+_FARTHEST = 2.5e11
+"""Seconds from 1970 to the year 9,892: what lies farther away is no date."""
+
+MOST_CHARACTERS = 100_000
+"""A longer text is read up to here, in training and in serving alike: a 5 MB cell must not stall a request."""
+
+MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "?", "nat"})
+TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
+FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
+"""The words that import reads so (`services.common.frames.casting`); a test holds the two together."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|(?=\.[0-9]))(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_COMMA_NUMBER = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
+_DAYS = (
+    "%Y/%m/%d",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%m-%d-%Y",
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%b %d, %Y",
+    "%d %B %Y",
+    "%B %d, %Y",
+    "%m/%d/%y",
+    "%d.%m.%y",
+)
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_DATE_FORMATS = tuple(day + clock for day in _DAYS for clock in _CLOCKS)
+
+_FARTHEST = 2.5e11
+"""Seconds from 1970 to the year 9,892: what lies farther away is no date."""
+
+MOST_CHARACTERS = 100_000
+"""A longer text is read up to here, in training and in serving alike: a 5 MB cell must not stall a request."""
+
+MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "?", "nat"})
+TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
+FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
+"""The words that import reads so (`services.common.frames.casting`); a test holds the two together."""
+
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|(?=\.[0-9]))(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_COMMA_NUMBER = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
+_DATE_FORMATS = tuple(
+    f"{day}{clock}"
+    for day in ("%m/%d/%Y", "%m/%d/%y", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y", "%b %d, %Y", "%Y%m%d")
+    for clock in ("", " %H:%M", " %H:%M:%S")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warning:
+    """Something about one value that the caller should know; the row was answered all the same."""
+
+    field: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One column that the model reads.
+
+    `missing_seen`: rows without a value were there in training, so none is no news. `style` is how the source spells the
+    column (`decimal_comma`, `%d/%m/%Y`), empty where plain.
+    """
+
+    name: str
+    kind: str
+    missing_seen: bool = False
+    style: str = ""
+
+
+def read_rows(rows: Sequence[Mapping[str, object]], inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
+    """Columns in the form that featurizers take, and the warnings of each row."""
+    warnings: list[list[Warning]] = [[] for _ in rows]
+    return {column.name: _read_column(rows, column, warnings) for column in inputs}, warnings
+
+
+def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: list[list[Warning]]) -> Column:
+    read = _READERS[column.kind]
+    values: list[float | str | None] = []
+    for i, row in enumerate(rows):
+        cell = row.get(column.name)
+        try:
+            value = read(cell, column.style)
+        except ValueError as error:
+            raise InvalidField(f"rows[{i}].{column.name}", str(error)) from error
+        if value is None and (column.name not in row or not column.missing_seen):
+            problem = "has no value" if column.name in row else "is not in the row"
+            warnings[i].append(Warning(field=column.name, problem=f"{problem}; the model takes it as unknown."))
+        values.append(value)
+    if column.kind in ("text", "categorical"):
+        return [None if v is None else str(v) for v in values]
+    return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
+
+
+def text_of(cell: object, _style: str = "") -> str | None:
+    """The text of a cell, cut at `MOST_CHARACTERS`; None where it is missing or blank."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, list | dict):
+        problem = f"{_shown(cell)} is not a text: send a string."
+        raise ValueError(problem)  # noqa: TRY004 (one kind of failure for every reader)
+    text = str(cell)[:MOST_CHARACTERS]
+    return text if text.strip() else None
+
+
+def category_of(cell: object, _style: str = "") -> str | None:
+    """How a category is spelled: trimmed, whole numbers without decimals (`3`, 3.0 and `3.0` are one), true/false in small."""
+    text = (text_of(cell) or "").strip()
+    if _WHOLE.fullmatch(text):
+        return text.partition(".")[0]
+    lowered = text.lower()
+    return lowered if lowered in ("true", "false") else text or None
+
+
+def number_of(cell: object, style: str = "") -> float | None:
+    """The number in a cell, also where it comes as a string; None where it is missing."""
+    if cell is None:
+        return None
+    if isinstance(cell, bool | int | float):
+        return float(cell) if math.isfinite(cell) else None
+    if isinstance(cell, str):
+        text = cell.strip()
+        if text.lower() in MISSING_WORDS:
+            return None
+        if style == "decimal_comma" and _COMMA_NUMBER.fullmatch(text):
+            text = text.replace(".", "").replace(",", ".")
+        if _PLAIN_NUMBER.fullmatch(text):
+            number = float(text.replace(",", ""))
+            return number if math.isfinite(number) else None
+    problem = f"{_shown(cell)} is not a number: send a number, or null where there is none."
+    raise ValueError(problem)
+
+
+def boolean_of(cell: object, _style: str = "") -> float | None:
+    """1.0, 0.0, or None where it is missing."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    word = str(cell).strip().lower()
+    if word in MISSING_WORDS:
+        return None
+    if word in TRUE_WORDS or word in FALSE_WORDS:
+        return float(word in TRUE_WORDS)
+    problem = f"{_shown(cell)} is not true or false: send true, false, or null."
+    raise ValueError(problem)
+
+
+def moment_of(cell: object, style: str = "") -> float | None:
+    """Seconds since 1970 (UTC where no zone is said), from ISO 8601, common date formats or a number of seconds."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return float(cell) if abs(cell) < _FARTHEST else None
+    if isinstance(cell, datetime | date):
+        return _seconds(cell if isinstance(cell, datetime) else datetime(cell.year, cell.month, cell.day, tzinfo=UTC))
+    text = str(cell).strip()
+    if text.lower() in MISSING_WORDS:
+        return None
+    moment = _first_that_parses(text, style)
+    if moment is None:
+        problem = f"{_shown(cell)} is not a point in time: send it as ISO 8601, for example 2026-03-27T14:53:00Z."
+        raise ValueError(problem)
+    return _seconds(moment)
+
+
+def _first_that_parses(text: str, style: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    for shape in (style, *_DATE_FORMATS) if "%" in style else _DATE_FORMATS:
+        try:
+            return datetime.strptime(text, shape)
+        except ValueError:
+            continue
+    return None
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _shown(cell: object) -> str:
+    text = repr(cell)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_READERS: dict[str, Callable[[object, str], float | str | None]] = {
+    "text": text_of,
+    "categorical": category_of,
+    "numeric": number_of,
+    "boolean": boolean_of,
+    "datetime": moment_of,
+}

@@ -1,0 +1,1 @@
+"""How each modality is represented: fitted featurizers, and the encoders that learn on top of them."""
