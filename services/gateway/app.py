@@ -11,9 +11,11 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+import grpc
 import structlog
 import uvicorn
 import uvloop
+from grpc_health.v1._async import HealthServicer
 
 from services.common.database import Database
 from services.common.errors import RegrowError
@@ -83,6 +85,10 @@ class Gateway:
         self._calls = Calls(self.keys, self._upstreams, local)
         self._calls.after[_SET_ALIAS] = self._follower.ring
         self._tasks: list[asyncio.Task[None]] = []
+        self._server: grpc.aio.Server | None = None
+        self._health: HealthServicer | None = None
+        self._http: _Http | None = None
+        self._http_task: asyncio.Task[None] | None = None
         self.http_port = 0
         self.grpc_port = 0
 
@@ -97,18 +103,23 @@ class Gateway:
                 await asyncio.shield(self._follower.refresh())
         await self.serving.settled()
         self._server, self._health = forwarding.make_server(self._calls)
-        self.grpc_port = forwarding.bind(self._server, self._settings.gateway_grpc_address)
+        listener = _listener(self._settings.gateway_http_address)
+        try:
+            self.grpc_port = forwarding.bind(self._server, self._settings.gateway_grpc_address)
+        except RegrowError:
+            listener.close()
+            raise
         await self._server.start()
-        await self._serve_http()
+        await self._serve_http(listener)
         log.info("serving", http_port=self.http_port, grpc_port=self.grpc_port)
 
     async def stop(self, grace: float) -> None:
         """Drains: tells that it stops, takes no new call, lets the running ones finish within the grace, writes what waits."""
         self._system.draining = True
-        await self._health.enter_graceful_shutdown()
         self._calls.drain()
-        self._http.should_exit = True
-        await asyncio.gather(self._server.stop(grace), self._http_task)
+        if self._server is not None and self._health is not None:
+            await self._health.enter_graceful_shutdown()
+            await asyncio.gather(self._server.stop(grace), self._end_http())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -125,19 +136,25 @@ class Gateway:
 
     def cut(self) -> None:
         """Ends a drain at once."""
-        self._http.force_exit = True
-        self._run(self._server.stop(0))
+        if self._http is not None:
+            self._http.force_exit = True
+        if self._server is not None:
+            self._run(self._server.stop(0))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(work))
 
-    async def _serve_http(self) -> None:
+    async def _end_http(self) -> None:
+        if self._http is not None and self._http_task is not None:
+            self._http.should_exit = True
+            await self._http_task
+
+    async def _serve_http(self, listener: socket.socket) -> None:
         settings = self._settings
         rest = Rest(
             self._calls, Router(public_methods().values()),
             max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes,
         )  # fmt: skip
-        listener = _listener(settings.gateway_http_address)
         self.http_port = listener.getsockname()[1]
         config = uvicorn.Config(
             make_app(self._system, rest), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
@@ -166,7 +183,11 @@ async def open_gateway(settings: GatewaySettings) -> tuple[Gateway, str | None]:
     first = await asyncio.to_thread(handlers.create_first, database)
     events = await asyncio.to_thread(events_from, settings)
     gateway = Gateway(settings, database, events)
-    await gateway.start()
+    try:
+        await gateway.start()
+    except BaseException:
+        await gateway.stop(0.0)
+        raise
     return gateway, first
 
 
@@ -201,7 +222,10 @@ def main(arguments: list[str] | None = None) -> None:
             uvloop.run(run(settings))
         case ["keys", "reset"]:
             database = open_keys(settings.database())
-            _print_key("A new admin key. It is shown only this once; the others stay good until you revoke them:", handlers.reset(database))
+            _print_key(
+                "A new admin key. It is shown only this once; the others stay good until you revoke them:",
+                handlers.reset(database),
+            )
             database.close()
         case _:
             raise SystemExit("Say nothing to serve, or 'keys reset' for a new admin key.")

@@ -41,7 +41,14 @@ class Appender:
     """Safe for use from many threads. `linger` is how long a batch gathers before it is written."""
 
     def __init__(
-        self, events: EventLog, topic: str, *, most_events: int, most_bytes: int, linger: float = 0.0, patience: float = float("inf")
+        self,
+        events: EventLog,
+        topic: str,
+        *,
+        most_events: int,
+        most_bytes: int,
+        linger: float = 0.0,
+        patience: float = float("inf"),
     ) -> None:
         self._events = events
         self._topic = topic

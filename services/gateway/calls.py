@@ -163,4 +163,6 @@ def _observe(method: Method, call: Call, code: grpc.StatusCode, reason: str, sec
         return
     failed = HTTP_STATUS[code] >= 500 and code is not grpc.StatusCode.UNAVAILABLE
     who = call.principal.key_id if call.principal is not None else ""
-    (log.error if failed else log.info)("rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4), key_id=who)
+    (log.error if failed else log.info)(
+        "rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4), key_id=who
+    )

@@ -76,8 +76,10 @@ class Feedback:
             else:
                 committed.set_exception(error)
 
+        def done(error: RegrowError | None) -> None:
+            loop.call_soon_threadsafe(settle, error)
+
         size = sum(len(event.value) for event in events)
-        done = lambda error: loop.call_soon_threadsafe(settle, error)  # noqa: E731
         if not self._appender.offer(lambda: events, count=len(events), size=size, done=done):
             raise EngineUnavailable("events", "too much feedback waits to be written")
         await committed

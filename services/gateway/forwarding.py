@@ -43,7 +43,7 @@ def make_server(calls: Calls) -> tuple[grpc.aio.Server, HealthServicer]:
         handlers = {method.name: _handler(calls, method) for method in public_methods().values() if method.service == service}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     servicer = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*public_services(), health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, servicer
 
@@ -76,7 +76,8 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
                 response = await calls.answer(method, request, content)
                 return response.SerializeToString() if isinstance(response, Message) else response
         except RegrowError as error:
-            return await _abort(context, error, request_id)
+            await _abort(context, error, request_id)
+            return b""
 
     return answer
 
@@ -111,7 +112,8 @@ def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
                 await calls.authenticate(method, call, authorization)
                 return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
         except RegrowError as error:
-            return await _abort(context, error, request_id)
+            await _abort(context, error, request_id)
+            return b""
 
     return answer
 
@@ -144,5 +146,5 @@ def _begin(context: Any) -> tuple[str, str, float | None]:
     return request_id, authorization if isinstance(authorization, str) else "", None if left is None or left > _A_YEAR else left
 
 
-async def _abort(context: Any, error: RegrowError, request_id: str) -> Any:
+async def _abort(context: Any, error: RegrowError, request_id: str) -> None:
     await context.abort_with_status(rpc_status.to_status(to_status(error, request_id)))

@@ -80,7 +80,7 @@ class KeyApi:
 
     def _proto(self, key: Key) -> gateway_pb2.Key:
         message = gateway_pb2.Key(
-            name=f"keys/{key.id}", display_name=key.display_name, role=gateway_pb2.Role.Value(f"ROLE_{key.role.upper()}"),
+            name=f"keys/{key.id}", display_name=key.display_name, role=f"ROLE_{key.role.upper()}",
             projects=[f"projects/{project}" for project in key.projects], prefix=f"rg_{key.prefix}",
         )  # fmt: skip
         message.create_time.FromDatetime(key.created)
@@ -91,5 +91,5 @@ class KeyApi:
         return message
 
 
-def _role_name(role: int) -> str:
+def _role_name(role: gateway_pb2.Role) -> str:
     return gateway_pb2.Role.Name(role).removeprefix("ROLE_").lower()

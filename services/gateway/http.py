@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -104,7 +104,9 @@ class Exchange:
         """Sends a part; waits while the caller reads slower than we write."""
         await self._send({"type": "http.response.body", "body": content, "more_body": more})
 
-    async def answer(self, content: bytes, *, status: int = 200, content_type: bytes = JSON, headers: Headers | None = None) -> None:
+    async def answer(
+        self, content: bytes, *, status: int = 200, content_type: bytes = JSON, headers: Headers | None = None
+    ) -> None:
         """Sends a whole answer."""
         await self.start(status, content_type, [(b"content-length", b"%d" % len(content)), *(headers or [])])
         await self.write(content, more=False)

@@ -1,4 +1,4 @@
-"""JSON into protobuf messages, by descriptor, with errors that name the field: `run.schedule.design.text: 'FOO' is none of ...`.
+"""JSON into protobuf messages, by descriptor, with errors that name the field: `run.schedule: 'x' is no JSON object`.
 
 Follows proto3's JSON mapping (lowerCamelCase and original names, int64 as string or number, base64 bytes, RFC 3339 times).
 `google.protobuf.json_format` reads the well-known types; the rest is read here, for its messages don't say where a mistake
@@ -24,7 +24,8 @@ from services.common.errors import InvalidField
 
 _DEEPEST = 64
 _INTEGERS = frozenset({
-    FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64,
+    FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64,
 })  # fmt: skip
 _FLOATS = frozenset({FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE})
 
@@ -68,7 +69,9 @@ def read_message(value: object, message: Message, path: str = "", depth: int = 0
         if field is None:
             raise InvalidField(joined(path, name), f"is no field here. There are: {_names(descriptor)}.")
         if field.name in chosen or field.oneof in chosen:
-            raise InvalidField(joined(path, name), "is given twice." if field.name in chosen else f"excludes another {field.oneof}.")
+            raise InvalidField(
+                joined(path, name), "is given twice." if field.name in chosen else f"excludes another {field.oneof}."
+            )
         if content is not None:
             chosen |= {field.name, field.oneof} - {""}
             read_field(content, message, field, joined(path, field.name), depth)
@@ -169,7 +172,8 @@ def _reader(field: FieldDescriptor) -> Callable[[object, str], Any]:
         return _integer
     if field.cpp_type in _FLOATS:
         return _number
-    return lambda value, path: _enum(value, path, field.enum_type)
+    enum: Any = field.enum_type
+    return lambda value, path: _enum(value, path, enum)
 
 
 def _string(value: object, path: str) -> str:
@@ -269,7 +273,7 @@ def _fill_value(value: object, target: struct_pb2.Value, path: str, depth: int) 
             _fill_value(content, target.list_value.values.add(), f"{path}[{index}]", depth + 1)
 
 
-def _read_with_library(value: object, message: Message, path: str) -> None:
+def _read_with_library(value: Any, message: Message, path: str) -> None:
     try:
         json_format.ParseDict(value, message)
     except (json_format.ParseError, TypeError, ValueError, AttributeError):
@@ -288,6 +292,6 @@ _WELL_KNOWN: dict[str, Callable[[object, Any, str], None]] = {
 }
 
 
-def _names(descriptor: Descriptor) -> str:
+def _names(descriptor: Any) -> str:
     names = [field.json_name for field in descriptor.fields]
     return ", ".join(names) or "none"

@@ -80,8 +80,8 @@ def document(version: str) -> bytes:
 
 
 _ABOUT = (
-    "Turns tables and texts with a few labels into a classifier, serves it, and regrows it from feedback. Every call is also there"
-    " over gRPC. Requests take lowerCamelCase and snake_case names, and enum values without their prefix in small letters."
+    "Turns tables and texts with a few labels into a classifier, serves it, and regrows it from feedback. Every call is also"
+    " there over gRPC. Requests take lowerCamelCase and snake_case names, and enum values without prefix in small letters."
 )
 
 
@@ -92,7 +92,7 @@ class _Schemas:
         self.found: dict[str, Json] = {}
         self._comments = comments
 
-    def message(self, descriptor: Descriptor) -> Json:
+    def message(self, descriptor: Any) -> Json:
         """A reference to the message's schema, which is made if it is new."""
         if descriptor.full_name in _WELL_KNOWN:
             return dict(_WELL_KNOWN[descriptor.full_name])
@@ -108,7 +108,7 @@ class _Schemas:
             }
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def field(self, field: FieldDescriptor) -> Json:
+    def field(self, field: Any) -> Json:
         """A field's schema with its comment."""
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             schema: Json = {"type": "object", "additionalProperties": self.value(field.message_type.fields_by_name["value"])}
@@ -119,7 +119,7 @@ class _Schemas:
         own = _described(self._comments.get(field.full_name, ""))
         return {**schema, **own, **({"readOnly": True} if _behaves(field, field_behavior_pb2.OUTPUT_ONLY) else {})}
 
-    def value(self, field: FieldDescriptor) -> Json:
+    def value(self, field: Any) -> Json:
         """The schema of one value of a field."""
         if field.message_type is not None:
             return self.message(field.message_type)
@@ -128,9 +128,13 @@ class _Schemas:
     def enum(self, descriptor: EnumDescriptor) -> Json:
         """A reference to the enum's schema, which is made if it is new."""
         name = _schema_name(descriptor)
-        lines = [f"- `{value.name}`: {self._comments.get(f'{descriptor.full_name}.{value.name}', '')}" for value in descriptor.values]
+        lines = [
+            f"- `{value.name}`: {self._comments.get(f'{descriptor.full_name}.{value.name}', '')}" for value in descriptor.values
+        ]
         text = "\n".join([self._comments.get(descriptor.full_name, ""), "", *lines])
-        self.found.setdefault(name, {"type": "string", "enum": [value.name for value in descriptor.values], "description": text})
+        self.found.setdefault(
+            name, {"type": "string", "enum": [value.name for value in descriptor.values], "description": text}
+        )
         return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -173,7 +177,7 @@ def _query(method: Method, binding: Binding, schemas: _Schemas) -> list[Json]:
     return list(_parameters(method.request.DESCRIPTOR, "", taken, schemas, 0))
 
 
-def _parameters(descriptor: Descriptor, prefix: str, taken: Iterable[str], schemas: _Schemas, depth: int) -> Iterator[Json]:
+def _parameters(descriptor: Any, prefix: str, taken: Iterable[str], schemas: _Schemas, depth: int) -> Iterator[Json]:
     for field in descriptor.fields:
         name = prefix + field.name
         message = field.message_type
@@ -204,13 +208,15 @@ def _body(method: Method, binding: Binding, schemas: _Schemas) -> Json | None:
     if not binding.body:
         return None
     if binding.body == "*":
-        schema = _without(schemas, method.request.DESCRIPTOR, {path for path, _, _ in compile_template(binding.template).variables})
+        schema = _without(
+            schemas, method.request.DESCRIPTOR, {path for path, _, _ in compile_template(binding.template).variables}
+        )
     else:
         schema = schemas.field(method.request.DESCRIPTOR.fields_by_name[binding.body])
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
-def _without(schemas: _Schemas, descriptor: Descriptor, taken: set[str]) -> Json:
+def _without(schemas: _Schemas, descriptor: Any, taken: set[str]) -> Json:
     """The schema of a body that is the whole message but for what the path gives."""
     fields = [field for field in descriptor.fields if field.name not in taken]
     required = [field.json_name for field in fields if _behaves(field, field_behavior_pb2.REQUIRED)]
@@ -224,12 +230,18 @@ def _answer(method: Method, schemas: _Schemas) -> Json:
     schema = schemas.message(method.response.DESCRIPTOR)
     if method.streams_responses:
         text = "One JSON object a line; server-sent events where `Accept: text/event-stream` asks for them."
-        return {"description": text, "content": {"application/x-ndjson": {"schema": schema}, "text/event-stream": {"schema": schema}}}
+        return {
+            "description": text,
+            "content": {"application/x-ndjson": {"schema": schema}, "text/event-stream": {"schema": schema}},
+        }
     return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
 
 
 def _failure() -> Json:
-    return {"description": "What went wrong.", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    return {
+        "description": "What went wrong.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
 
 
 def _tags(comments: dict[str, str]) -> Iterator[tuple[str, str]]:

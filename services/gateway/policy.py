@@ -167,15 +167,17 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
 RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}
 
 FREE_TEXT = frozenset({
-    "annotator", "class_name", "class_names", "content_sha256", "description", "display_name", "etag", "event_id", "excerpt",
-    "expression", "file_name", "gold_class_name", "ignored_columns", "keywords", "label_separator", "origin", "page_token",
-    "parent_class", "pattern", "positive_class", "request_id", "salt", "source", "source_values", "split_column", "split_values",
-    "vote_id", "why", "column", "input_columns", "excluded_columns", "slice_columns", "target_column", "prediction_id", "checkpoint",
-    "template", "bundle_digest", "problem", "notes", "warnings", "metric", "inferred_because", "object_key", "digest",
+    "annotator", "bundle_digest", "checkpoint", "class_name", "class_names", "column", "content_sha256", "description",
+    "digest", "display_name", "etag", "event_id", "excluded_columns", "expression", "file_name", "ignored_columns",
+    "inferred_because", "input_columns", "keywords", "label_separator", "metric", "notes", "object_key", "origin", "page_token",
+    "pattern", "positive_class", "prediction_id", "problem", "request_id", "salt", "slice_columns", "source", "source_values",
+    "split_column", "split_values", "target_column", "template", "vote_id", "warnings", "why",
 })  # fmt: skip
 """Names of string fields that hold words of a person or tokens, never resource names."""
 
-_OPAQUE = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue", "google.protobuf.Timestamp"})
+_OPAQUE = frozenset(
+    {"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue", "google.protobuf.Timestamp"}
+)
 _COLUMNS_AND_CLASSES = frozenset({"regrow.types.v1.Column", "regrow.types.v1.ClassDefinition", "regrow.training.v1.Score"})
 """Messages whose `name` is a column or a class."""
 
@@ -184,8 +186,9 @@ def check_role(rule: Rule, principal: Principal) -> None:
     """Raises `PermissionDenied` where the key's role is too low."""
     if RANKS.get(principal.role, 0) < RANKS[rule.role]:
         raise PermissionDenied(
-            f"This call needs the role {rule.role}; key '{principal.name}' is a {principal.role}. Ask an admin for another key.",
-            needed=rule.role, role=principal.role,
+            f"This call needs the role {rule.role}; key '{principal.name}' is a {principal.role}. Ask an admin for another.",
+            needed=rule.role,
+            role=principal.role,
         )
     if rule.every_project and ALL_PROJECTS not in principal.projects:
         raise PermissionDenied("This call needs a key for all projects; this one is for some. Ask an admin for another key.")
@@ -205,7 +208,9 @@ def check_request(rule: Rule, request: Message, principal: Principal, *, may_omi
     for path, name in resource_names(request):
         other = project_of(name, path)
         if project and other != project:
-            raise InvalidField(path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'. Stay in one project.")
+            raise InvalidField(
+                path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'."
+            )
         if not project:
             check_project(other, principal)
 
@@ -223,7 +228,9 @@ def project_of(name: str, path: str) -> str:
     collection, _, rest = name.partition("/")
     project = rest.partition("/")[0]
     if collection != "projects" or not project:
-        problem = f"'{name[:80]}' doesn't begin with 'projects/' and a project's id." if name else "is missing: it names the project."
+        problem = (
+            f"'{name[:80]}' doesn't begin with 'projects/' and a project's id." if name else "is missing: it names the project."
+        )
         raise InvalidField(path, problem)
     return project
 
@@ -250,7 +257,11 @@ def _fields(descriptor: Descriptor) -> tuple[tuple[tuple[str, bool], ...], tuple
     named: list[tuple[str, bool]] = []
     nested: list[tuple[str, bool]] = []
     for field in descriptor.fields:
-        if field.type == FieldDescriptor.TYPE_STRING and field.name not in FREE_TEXT and descriptor.full_name not in _COLUMNS_AND_CLASSES:
+        if (
+            field.type == FieldDescriptor.TYPE_STRING
+            and field.name not in FREE_TEXT
+            and descriptor.full_name not in _COLUMNS_AND_CLASSES
+        ):
             named.append((field.name, bool(field.is_repeated)))
         elif field.message_type is not None and _may_hold_names(field.message_type):
             nested.append((field.name, bool(field.is_repeated)))

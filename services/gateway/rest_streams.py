@@ -96,8 +96,9 @@ class _Watched:
     async def next(self, seconds: float | None) -> bytes | Exception | object | None:
         """The next message, `_END`, what the call failed with, or None after `seconds` without any. Raises `ClientGone`."""
         if self._reading is None:
-            self._reading = asyncio.ensure_future(anext(self._messages))  # type: ignore[arg-type]
-        await asyncio.wait({self._reading, self._gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            self._reading = asyncio.ensure_future(anext(self._messages))
+        watched: set[asyncio.Future[Any]] = {self._reading, self._gone}
+        await asyncio.wait(watched, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if self._gone.done():
             raise ClientGone("The caller closed the connection before the stream ended.")
         if not self._reading.done():

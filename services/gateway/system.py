@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import regrow
 from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import RegrowError
 from services.gateway.inference.following import Follower
@@ -69,11 +69,8 @@ class System:
 
 
 def software_version() -> str:
-    """Of the installed package; `source` where the program runs from a checkout that isn't installed."""
-    try:
-        return importlib.metadata.version("regrow")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
+    """Of this program."""
+    return regrow.__version__
 
 
 def _problem(check: Callable[[], None]) -> str:

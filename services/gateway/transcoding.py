@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 
 import orjson
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from services.common.errors import InvalidField
@@ -82,7 +81,7 @@ def _set_path(request: Message, values: Mapping[str, str]) -> None:
         owner, field = _resolve(request, path)
         sent = getattr(owner, field.name) if isinstance(owner, Message) else ""
         if sent and sent != text:
-            raise InvalidField(path, f"{shown(sent)} in the body differs from {shown(text)} in the path. Leave it out of the body.")
+            raise InvalidField(path, f"{shown(sent)} in the body differs from {shown(text)} in the path. Leave it out there.")
         read_field(text, owner, field, path)
 
 
@@ -105,7 +104,7 @@ def _read_query(query: bytes, request: Message, taken: Iterable[str]) -> None:
     taken = {_first(name) for name in taken if "." not in name} | {name for name in taken if "." in name}
     seen: set[str] = set()
     for name, text in pairs:
-        owner, field = _resolve(request, name, root=request.DESCRIPTOR)
+        owner, field = _resolve(request, name)
         path = ".".join(_original_names(request.DESCRIPTOR, name))
         if path in taken or _first(path) in taken:
             raise InvalidField(name, "is no query parameter here: the path or the body gives it.")
@@ -118,18 +117,18 @@ def _read_query(query: bytes, request: Message, taken: Iterable[str]) -> None:
             read_field(_from_text(text, field, name), owner, field, name)
 
 
-def _resolve(request: Message, path: str, root: Descriptor | None = None) -> tuple[Any, Field]:
+def _resolve(request: Message, path: str) -> tuple[Any, Field]:
     owner: Any = request
     *parents, leaf = path.split(".")
     for parent in parents:
-        field = _known(owner, parent, path, root)
+        field = _known(owner, parent, path)
         if field.message is None or field.repeated or field.key is not None or field.message.full_name.startswith("google."):
             raise InvalidField(path, f"'{parent}' has no fields of its own.")
         owner = getattr(owner, field.name)
-    return owner, _known(owner, leaf, path, root)
+    return owner, _known(owner, leaf, path)
 
 
-def _known(owner: Message, name: str, path: str, root: Descriptor | None) -> Field:
+def _known(owner: Message, name: str, path: str) -> Field:
     field = fields_of(owner.DESCRIPTOR).get(name)
     if field is None:
         names = ", ".join(one.name for one in owner.DESCRIPTOR.fields)
@@ -137,7 +136,7 @@ def _known(owner: Message, name: str, path: str, root: Descriptor | None) -> Fie
     return field
 
 
-def _original_names(descriptor: Descriptor, path: str) -> Iterable[str]:
+def _original_names(descriptor: Any, path: str) -> Iterable[str]:
     for name in path.split("."):
         field = fields_of(descriptor)[name]
         yield field.name
@@ -158,7 +157,7 @@ def _from_text(text: str, field: Field, name: str) -> object:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise InvalidField(name, f"must be a JSON object, like {{\"name\": ...}}, not {shown(text)}.") from None
+        raise InvalidField(name, f'must be a JSON object, like {{"name": ...}}, not {shown(text)}.') from None
 
 
 _PLAIN = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"})

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2
 
 from services.common.rpc.client import aio_internal_channel
@@ -64,7 +65,7 @@ class Upstreams:
 
     async def close(self) -> None:
         """Ends what still runs."""
-        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
+        await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
 
     def _make(self, method: Method) -> Callable[..., Any]:
         kind = _KINDS[method.streams_requests, method.streams_responses]
@@ -77,15 +78,23 @@ async def pump(call: Any, messages: AsyncIterator[bytes]) -> bytes:
     """Sends a stream at the pace that the service takes it, and answers its response. A failing source cancels the call."""
     try:
         async for message in messages:
-            await call.write(message)
+            await _write(call, message)
         await call.done_writing()
-    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+    except (asyncio.InvalidStateError, grpc.aio.AioRpcError, cygrpc.InternalError):
         pass  # the service ended the call before it read all; its answer says why
     except BaseException:
         call.cancel()
         raise
     response: bytes = await call
     return response
+
+
+async def _write(call: Any, message: bytes) -> None:
+    """As `call.write`, which would replace the service's own status by "internal" where the service ends the call early."""
+    if call.done():
+        raise asyncio.InvalidStateError
+    await call._metadata_sent.wait()
+    await call._cython_call.send_serialized_message(message)
 
 
 def told(error: Exception, home: str) -> Exception:

@@ -7,7 +7,6 @@ The copy on disk lets a gateway that starts while the registry is down serve wha
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def save(aliases: Aliases, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(content))
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         log.warning("the copy of the aliases can't be written", path=str(path), problem=error.strerror)
 

@@ -64,7 +64,9 @@ class Loader:
     def _ended(self, target: Target, task: asyncio.Task[Loaded]) -> None:
         self._running.pop(target.name, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a version can't be loaded", version=target.name, problem=getattr(error, "message", type(error).__name__))
+            log.warning(
+                "a version can't be loaded", version=target.name, problem=getattr(error, "message", type(error).__name__)
+            )
 
     def _open(self, target: Target) -> Loaded:
         bundle = Bundle.open(self._objects, target.digest, self._cache_dir)
@@ -89,12 +91,19 @@ class Loader:
             table = Table.from_json(cached_part(self._objects, part, self._cache_dir).read_bytes())
             row |= {number.name: float(f"{number.center:.4g}") for number in table.numbers if number.name in row}
             row |= {moment.name: _written(moment.center) for moment in table.moments if moment.name in row}
-            row |= {category.name: category.values[0] for category in table.categories if category.name in row and category.values}
+            row |= {
+                category.name: category.values[0] for category in table.categories if category.name in row and category.values
+            }
         booleans = {column.name for column in bundle.manifest.inputs if column.kind == "boolean"}
         return {name: True if name in booleans else value for name, value in row.items()}
 
 
-_PLAIN: dict[str, object] = {"text": "Write a text here.", "numeric": 1.0, "categorical": "", "datetime": "2026-01-01T00:00:00Z"}
+_PLAIN: dict[str, object] = {
+    "text": "Write a text here.",
+    "numeric": 1.0,
+    "categorical": "",
+    "datetime": "2026-01-01T00:00:00Z",
+}
 
 
 def _written(seconds: float) -> str:

@@ -20,6 +20,7 @@ from services.gateway.inference.aliases import CHAMPION
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
 from services.gateway.inference.serving import Serving
+from services.gateway.json_reading import fill_struct
 
 _MOST_LISTED = 20
 _SWAPS_FOLLOWED = 3
@@ -64,7 +65,7 @@ class Predictor:
         )  # fmt: skip
         for column in manifest.inputs:
             served.inputs.add(name=column.name, kind=column.kind)
-        served.example_row.update(dict(loaded.example))
+        fill_struct(loaded.example, served.example_row)
         return served
 
     def close(self) -> None:
@@ -84,7 +85,9 @@ class Predictor:
                     return loaded, predicted
         finally:
             self._running -= 1
-        raise FailedPrecondition(f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION")
+        raise FailedPrecondition(
+            f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
+        )
 
 
 def plain(row: Struct) -> dict[str, object]:
@@ -109,9 +112,7 @@ def _plain_value(value: Value) -> object:
     return None if kind is None or kind == "null_value" else getattr(value, kind)
 
 
-def _response(
-    version: str, names: tuple[str, ...], ids: list[str], predicted: Predictions
-) -> gateway_pb2.PredictResponse:
+def _response(version: str, names: tuple[str, ...], ids: list[str], predicted: Predictions) -> gateway_pb2.PredictResponse:
     response = gateway_pb2.PredictResponse(version=version)
     for row, prediction_id in enumerate(ids):
         probabilities = predicted.probabilities[row]

@@ -24,7 +24,7 @@ from services.gateway.inference.aliases import CHAMPION, Aliases, RegistryView, 
 from services.gateway.inference.loading import Loaded, Loader
 
 _RETRY_AFTER = timedelta(seconds=1)
-_TRY_AGAIN_SECONDS = 3.0
+_TRY_AGAIN_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 Answer = TypeVar("Answer")
 
@@ -75,12 +75,15 @@ class Serving:
         self._live: dict[tuple[str, str], Loaded] = {}
         self._by_number: OrderedDict[str, Loaded] = OrderedDict()
         self._swaps: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._failures: dict[tuple[str, str], int] = {}
         self.problems: dict[str, str] = {}
         """By version: why it can't be loaded."""
 
     def apply(self, wanted: Aliases) -> None:
         """Takes over a table that was read after the one before."""
         self._wanted = wanted
+        names = {target.name for targets in wanted.values() for target in targets.values()}
+        self.problems = {version: problem for version, problem in self.problems.items() if version in names}
         for key in [key for key in self._live if self._target(key) is None]:
             del self._live[key]
         for model, targets in wanted.items():
@@ -118,11 +121,11 @@ class Serving:
         return self._wanted.get(key[0], {}).get(key[1])
 
     def _bring(self, key: tuple[str, str]) -> None:
-        target, live = self._target(key), self._live.get(key)
-        if target is not None and (live is None or live.target != target) and key not in self._swaps:
+        target, live, running = self._target(key), self._live.get(key), self._swaps.get(key)
+        if target is not None and (live is None or live.target != target) and (running is None or running.done()):
             task = asyncio.ensure_future(self._swap(key))
             self._swaps[key] = task
-            task.add_done_callback(lambda _: self._swaps.pop(key, None))
+            task.add_done_callback(lambda done: self._swaps.pop(key) if self._swaps.get(key) is done else None)
 
     async def _swap(self, key: tuple[str, str]) -> None:
         """Loads what is wanted until what is live is what is wanted."""
@@ -131,28 +134,37 @@ class Serving:
             if live is not None and live.target == target:
                 return
             try:
-                fresh = self._in_memory(target) or await asyncio.shield(self._loader.load(target))
+                fresh = self._in_memory(target)
+                if fresh is None:
+                    fresh = await asyncio.shield(self._loader.load(target))
             except Exception as error:
-                self.problems[target.name] = error.message if isinstance(error, RegrowError) else "It can't be loaded; see the log."
-                asyncio.get_running_loop().call_later(_TRY_AGAIN_SECONDS, self._bring, key)
+                self._failed(key, target, error)
                 return
             self.problems.pop(target.name, None)
+            self._failures.pop(key, None)
             if self._target(key) == target:
                 self._live[key] = fresh
                 self._by_number.pop(target.name, None)
                 log.info("serving", model=key[0], alias=key[1], version=target.name)
+
+    def _failed(self, key: tuple[str, str], target: Target, error: Exception) -> None:
+        """Tells why, and tries again after a pause that grows."""
+        self.problems[target.name] = error.message if isinstance(error, RegrowError) else "It can't be loaded; see the log."
+        self._failures[key] = self._failures.get(key, 0) + 1
+        pause = min(_TRY_AGAIN_SECONDS * 2 ** min(self._failures[key] - 1, 10), _LONGEST_PAUSE_SECONDS)
+        asyncio.get_running_loop().call_later(pause, self._bring, key)
 
     def _in_memory(self, target: Target) -> Loaded | None:
         numbered = self._by_number.get(target.name)
         return numbered or next((one for one in self._live.values() if one.target == target), None)
 
     async def _numbered(self, version: str) -> Loaded:
-        loaded = self._by_number.get(version)
-        if loaded is not None:
+        numbered = self._by_number.get(version)
+        if numbered is not None:
             self._by_number.move_to_end(version)
-            return loaded
-        loaded = next((one for one in self._live.values() if one.target.name == version), None)
-        return loaded if loaded is not None else await self._load_number(version)
+            return numbered
+        live = next((one for one in self._live.values() if one.target.name == version), None)
+        return live if live is not None else await self._load_number(version)
 
     async def _load_number(self, version: str) -> Loaded:
         task = self._loader.load(await self._registry.version(version))
@@ -172,11 +184,10 @@ class Serving:
         swap = self._swaps.get(key)
         if swap is not None:
             await self._wait(swap, f"{asked.model}/aliases/{asked.alias}")
-        loaded = self._live.get(key)
-        if loaded is None:
-            target = self._target(key)
-            raise EngineUnavailable("model", self.problems.get(target.name if target else "", "it isn't loaded yet"))
-        return loaded
+        if (loaded := self._live.get(key)) is not None:
+            return loaded
+        target = self._target(key)
+        raise EngineUnavailable("model", self.problems.get(target.name if target else "", "it isn't loaded yet"))
 
     async def _wait(self, task: asyncio.Task[Answer], what: str) -> Answer:
         try:

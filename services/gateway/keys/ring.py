@@ -128,7 +128,9 @@ class KeyRing:
 
     def _look_up(self, prefix: str, secret: str) -> Key | None:
         with self._database.reading() as session:
-            found = [key for key in storage.with_prefix(session, prefix) if key.revoked is None and key.digest == digest_of(secret)]
+            found = [
+                key for key in storage.with_prefix(session, prefix) if key.revoked is None and key.digest == digest_of(secret)
+            ]
         return found[0] if found else None
 
     def _touch(self, used: dict[str, datetime]) -> None:
