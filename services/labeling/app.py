@@ -15,7 +15,14 @@ from typing import Any
 import grpc
 import pyarrow as pa
 
-from regrow.labeling.v1 import annotation_pb2_grpc, datasets_pb2_grpc, votes_pb2_grpc
+from regrow.labeling.v1 import (
+    annotation_pb2_grpc,
+    datasets_pb2_grpc,
+    label_sets_pb2_grpc,
+    labelers_pb2_grpc,
+    problem_specs_pb2_grpc,
+    votes_pb2_grpc,
+)
 from services.common.database import Database, open_database
 from services.common.events import events_from
 from services.common.events.port import EventLog
@@ -29,7 +36,17 @@ from services.labeling.datasets import grpc_api as datasets_api
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.spool import sweep
 from services.labeling.feedback.handlers import forget_dataset as forget_votes
+from services.labeling.label_sets import grpc_api as label_sets_api
+from services.labeling.label_sets.handlers import LabelSets
+from services.labeling.label_sets.storage import forget_dataset as forget_label_sets
+from services.labeling.label_sets.storage import label_sets_of
+from services.labeling.labelers import grpc_api as labelers_api
+from services.labeling.labelers.handlers import Labelers
+from services.labeling.labelers.previewing import Previewing
+from services.labeling.labelers.storage import forget_dataset as forget_vote_blocks
 from services.labeling.settings import LabelingSettings
+from services.labeling.specs import grpc_api as specs_api
+from services.labeling.specs.handlers import Specs
 from services.labeling.votes import grpc_api as votes_api
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -58,12 +75,32 @@ class Part:
 
 def _parts(engines: Engines) -> list[Part]:
     settings = engines.settings
-    datasets = Datasets(engines.database, engines.objects, settings.scratch, forget=[forget_votes])
+    database, objects, scratch = engines.database, engines.objects, settings.scratch
+    datasets = Datasets(
+        database, objects, scratch, users=[label_sets_of], forget=[forget_votes, forget_vote_blocks, forget_label_sets]
+    )
+    labelers = Labelers(database, objects, scratch)
+    label_sets = LabelSets(database, objects, labelers)
     return [
         Part(
             service=datasets_api.SERVICE,
             add=datasets_pb2_grpc.add_DatasetServiceServicer_to_server,
             servicer=datasets_api.DatasetServicer(datasets, most_import_bytes=settings.most_import_bytes),
+        ),
+        Part(
+            service=specs_api.SERVICE,
+            add=problem_specs_pb2_grpc.add_ProblemSpecServiceServicer_to_server,
+            servicer=specs_api.ProblemSpecServicer(Specs(database, objects)),
+        ),
+        Part(
+            service=labelers_api.SERVICE,
+            add=labelers_pb2_grpc.add_LabelerServiceServicer_to_server,
+            servicer=labelers_api.LabelerServicer(labelers, Previewing(database, objects, labelers, scratch)),
+        ),
+        Part(
+            service=label_sets_api.SERVICE,
+            add=label_sets_pb2_grpc.add_LabelSetServiceServicer_to_server,
+            servicer=label_sets_api.LabelSetServicer(label_sets),
         ),
         Part(
             service=votes_api.SERVICE,

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from services.common import names
 from services.common.database import Database
 from services.common.errors import AlreadyExists, InvalidField
-from services.common.frames.kinds import Schema
 from services.common.idempotency import recall, remember
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
@@ -81,8 +80,8 @@ class Labelers:
             remember(session, IdempotencyKey, **key, result=name)
             return storage.read_labeler(session, name)
 
-    def check(self, draft: Labeler, parent: str) -> tuple[ProblemSpec, Schema]:
-        """Raises unless the labeler fits its spec and can run; answers the spec and the schema that it was checked against."""
+    def check(self, draft: Labeler, parent: str) -> ProblemSpec:
+        """Raises unless the labeler fits its spec and can run on the newest version; answers the spec."""
         if isinstance(draft.definition, Feedback):
             raise InvalidField("labeler.feedback", "is made by Regrow itself, at a source's first label.")
         if not draft.problem_spec.startswith(f"{parent}/problemSpecs/"):
@@ -94,7 +93,7 @@ class Labelers:
         if (program := draft.program) is not None:
             with ready(program, spec, schema, self._scratch, self._limits):
                 pass
-        return spec, schema
+        return spec
 
     def get(self, name: str) -> Labeler:
         """Raises `InvalidField`, `NotFound`."""
