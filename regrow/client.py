@@ -14,8 +14,6 @@ a deadline, are repeated where that is safe, and raise `regrow.CallError`. A cli
 or use it in a `with` block.
 """
 
-# mypy: disable-error-code="no-untyped-call"
-
 from __future__ import annotations
 
 import time

@@ -46,7 +46,8 @@ class Local:
     """A running Regrow on this machine. Use it in a `with` block, or call `start` and `stop`.
 
     `free_ports` picks ports that nothing listens on, instead of the usual ones. `tell` gets lines for a person; it is called
-    from the supervisor's thread too. `admin_key` is the first admin key, where this start made it, else empty.
+    from the supervisor's thread too. `admin_key` is the first admin key, where this start made it, else empty. `on_ready` is
+    called once all answer, before `{data}/up.json` says so.
     """
 
     data: Path = Path(".regrow")
@@ -54,6 +55,7 @@ class Local:
     settings: Mapping[str, str] = field(default_factory=dict)
     tell: Callable[[str], None] = print
     command: Callable[[str], Sequence[str]] = command_for
+    on_ready: Callable[[Local], None] = lambda _: None
     admin_key: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     supervisor: Supervisor | None = None
@@ -130,9 +132,10 @@ class Local:
 
     def _write_ready(self) -> None:
         assert self.supervisor is not None
+        self._key_seen.wait(0.5)  # the gateway prints the first key right after it begins to answer
+        self.on_ready(self)
         self.supervisor.ready = True
         self.supervisor.write_state()
-        self._key_seen.wait(0.5)  # the gateway prints the first key right after it begins to answer
 
     def _take_folder(self) -> None:
         try:

@@ -1,0 +1,6 @@
+"""`python -m regrow.cli`."""
+
+from regrow.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""`regrow login` and `regrow keys`: who may call, and as whom this user's commands do."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import urllib.error
+import urllib.request
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from regrow import choices, local
+from regrow.cli import output
+from regrow.cli.options import DATA, PATIENCE, Data, Json, Mistake, connect
+from regrow.client import Client
+from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials
+from regrow.gateway.v1 import gateway_pb2
+from regrow.local.launcher import is_running
+from regrow.local.supervisor import read_state
+from regrow.paging import iterate
+
+keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+_GRPC_PORT = 8081
+
+
+def login(
+    url: Annotated[str, typer.Option("--url", help="Where REST answers, http(s)://host:port.")] = "",
+    grpc: Annotated[
+        str, typer.Option("--grpc", help="Where gRPC answers, host:port. Default: the URL's host, port 8081.")
+    ] = "",
+    key: Annotated[str, typer.Option("--key", help="The API key. Asked for where it is left out.")] = "",
+    check: Annotated[bool, typer.Option("--check", help="Only show who you are; store nothing.")] = False,
+) -> None:
+    """Store which gateway your commands talk to, and with which key, after trying both."""
+    if check:
+        return _show_caller(stored_credentials())
+    known = stored_credentials()
+    url = (url or known.url).rstrip("/")
+    address = grpc or (_grpc_of(url) if url != known.url.rstrip("/") else known.grpc_address)
+    key = key or typer.prompt("API key", hide_input=True)
+    credentials = Credentials(url=url, grpc_address=address, key=key.strip())
+    _show_caller(credentials)
+    output.done(f"Stored in {store_credentials(credentials)}.")
+
+
+def _grpc_of(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Mistake(f"'{url}' is no URL: write http://host:port.")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{'https://' if parts.scheme == 'https' else ''}{host}:{_GRPC_PORT}"
+
+
+def _show_caller(credentials: Credentials) -> None:
+    with Client(credentials.grpc_address, credentials.key, retry_for=PATIENCE) as client:
+        caller = client.keys.GetCaller(gateway_pb2.GetCallerRequest())
+    _check_rest(credentials)
+    output.facts({"REST": credentials.url, "gRPC": credentials.grpc_address, **_facts_of(caller)})
+
+
+def _check_rest(credentials: Credentials) -> None:
+    request = urllib.request.Request(f"{credentials.url}/v1/caller", headers={"Authorization": f"Bearer {credentials.key}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            jsonlib.load(answer)
+    except urllib.error.HTTPError as refusal:
+        raise Mistake(
+            f"REST at {credentials.url} refuses the key that gRPC takes ({refusal.code}). Is it another Regrow?"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Mistake(f"gRPC answers at {credentials.grpc_address}, but REST at {credentials.url} does not: {error}") from None
+
+
+def _facts_of(key: gateway_pb2.Key) -> dict[str, object]:
+    projects = ", ".join(name.removeprefix("projects/") for name in key.projects) or "all"
+    return {"key": key.display_name or key.name, "role": choices.word(gateway_pb2.Role, key.role), "projects": projects}
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    role: Annotated[
+        str, typer.Option("--role", help="viewer (also predicts and sends feedback), labeler, editor or admin.")
+    ] = "viewer",
+    project: Annotated[list[str] | None, typer.Option("--project", "-p", help="Only this project. May be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Create a key. Its secret is printed once and kept nowhere."""
+    try:
+        number = choices.number(gateway_pb2.Role, role)
+    except ValueError as error:
+        raise Mistake(f"--role: {error}") from None
+    projects = [f"projects/{one.removeprefix('projects/')}" for one in project or []]
+    with connect() as client:
+        request = gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(display_name=name, role=number, projects=projects))
+        made = client.keys.CreateKey(request)
+    if json:
+        return output.show_json(made)
+    output.facts({"name": made.key.name, **_facts_of(made.key)})
+    output.say(f"The secret, shown this once:\n  {made.secret}")
+
+
+@keys.command("list")
+def list_keys(
+    revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked keys too.")] = False, json: Json = False
+) -> None:
+    """List keys, newest first. Secrets are never shown."""
+    with connect() as client:
+        found = list(iterate(client.keys.ListKeys, gateway_pb2.ListKeysRequest(show_revoked=revoked)))
+    if json:
+        return output.show_json(found)
+    output.table(
+        "",
+        ("key", "for", "role", "projects", "begins with", "made", "last used", "revoked"),
+        [
+            (
+                k.name,
+                *list(_facts_of(k).values()),
+                k.prefix,
+                output.when(k.create_time),
+                output.when(k.last_use_time),
+                output.when(k.revoke_time),
+            )
+            for k in found
+        ],
+    )
+
+
+@keys.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="The key's name, as `regrow keys list` shows it.")]) -> None:
+    """Revoke a key at once."""
+    with connect() as client:
+        key = client.keys.RevokeKey(gateway_pb2.RevokeKeyRequest(name=f"keys/{name.removeprefix('keys/')}"))
+    output.done(f"{key.name} ({key.display_name}) is revoked.")
+
+
+@keys.command("reset")
+def reset(data: Data = DATA) -> None:
+    """Make a new admin key on this machine, where the old one is lost. The other keys stay good."""
+    key = local.reset_key(data)
+    where = store_key_of_folder(data, key)
+    state, known = read_state(data), stored_credentials()
+    if is_running(data) and state.get("grpc"):
+        store_credentials(Credentials(url=f"http://{state['http']}", grpc_address=state["grpc"], key=key))
+    elif not known.key:
+        store_credentials(Credentials(url=known.url, grpc_address=known.grpc_address, key=key_of_folder(data)))
+    output.say(f"A new admin key, shown this once (your own commands find it in {where}):\n  {key}")

@@ -1,0 +1,188 @@
+"""`regrow up`, `down` and `status`: the whole of Regrow on this machine."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from regrow import local, names
+from regrow.cli import output
+from regrow.cli.options import DATA, Data, Json, Project, connect, pairs
+from regrow.client import Client
+from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder
+from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import feedback_ledger_pb2
+from regrow.local import LaunchError, Local
+from regrow.local.launcher import check_installed, is_running
+from regrow.local.supervisor import read_state
+from regrow.paging import iterate
+from regrow.training.v1 import runs_pb2
+
+_ACTIVE = {runs_pb2.RUN_STATE_QUEUED: "queued", runs_pb2.RUN_STATE_RUNNING: "running"}
+
+
+def up(
+    data: Data = DATA,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="Pick ports that nothing listens on.")] = False,
+    http: Annotated[str, typer.Option("--http", help="Where REST listens, host:port. Usually 127.0.0.1:8080.")] = "",
+    grpc: Annotated[str, typer.Option("--grpc", help="Where gRPC listens, host:port. Usually 127.0.0.1:8081.")] = "",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the services, REGROW_NAME=value. May be repeated.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background; `regrow down` ends it.")] = False,
+    background: Annotated[bool, typer.Option("--background", hidden=True)] = False,
+) -> None:
+    """Start the four services on this machine, and keep them running until Ctrl-C.
+
+    Prints where they answer and, the first time, the admin key, which it also stores for your later commands.
+    """
+    settings = pairs(setting or [], "--set")
+    settings.update({name: value for name, value in _addresses(http, grpc).items() if value})
+    if detach:
+        return _up_detached(data, free_ports, settings)
+    stop_on_signals()
+
+    def ready(running: Local) -> None:
+        announce(running, show_key=not background)
+
+    with Local(data=data, free_ports=free_ports, settings=settings, tell=output.tell, on_ready=ready):
+        output.tell("Running. Ctrl-C stops it.")
+        wait_for_stop()
+
+
+def _addresses(http: str, grpc: str) -> dict[str, str]:
+    return {"REGROW_GATEWAY_HTTP_ADDRESS": http, "REGROW_GATEWAY_GRPC_ADDRESS": grpc}
+
+
+def stop_on_signals() -> None:
+    """The first Ctrl-C, SIGTERM or hang-up interrupts; later ones are ignored, so that an orderly end isn't cut short."""
+    asked = threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if not asked.is_set():
+            asked.set()
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a hang-up is no reason to stop
+            signal.signal(number, stop)
+
+
+def wait_for_stop() -> None:
+    """Blocks until `stop_on_signals` interrupts."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        output.tell("Stopping; calls under way may finish.")
+
+
+def announce(running: Local, *, show_key: bool) -> Credentials:
+    """Prints where Regrow answers, stores its key for this user's later commands, and shows a new key once."""
+    fresh = running.admin_key
+    if fresh:
+        store_key_of_folder(running.data, fresh)
+    key = fresh or key_of_folder(running.data)
+    credentials = Credentials(grpc_address=running.grpc_address, url=running.url, key=key)
+    where = store_credentials(credentials)
+    output.facts({"REST": running.url, "gRPC": running.grpc_address, "data": str(running.data)})
+    if fresh and show_key:
+        output.say(f"Your admin key, shown this once (your own commands find it in {where}):\n  {fresh}")
+    elif not key:
+        output.warn(f"No key of this folder is stored here. `regrow keys reset --data {running.data}` makes one.")
+    return credentials
+
+
+def _up_detached(data: Path, free_ports: bool, settings: dict[str, str]) -> None:
+    check_installed()
+    data = data.absolute()
+    known = key_of_folder(data)
+    (data / "logs").mkdir(parents=True, exist_ok=True)
+    log = data / "logs" / "up.log"
+    command = [sys.executable, "-m", "regrow.cli", "up", "--background", "--data", str(data)]
+    command += ["--free-ports"] * free_ports + [
+        word for name, value in settings.items() for word in ("--set", f"{name}={value}")
+    ]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    while not (read_state(data).get("ready") and read_state(data)["supervisor"]["pid"] == process.pid):
+        if process.poll() is not None:
+            raise LaunchError(log.read_text(errors="replace").strip().removeprefix("Error: "))
+        time.sleep(0.1)
+    state = read_state(data)
+    output.facts({"REST": f"http://{state['http']}", "gRPC": state["grpc"], "data": str(data), "process": str(process.pid)})
+    key = key_of_folder(data)
+    if key and key != known:
+        output.say(f"Your admin key, shown this once (your own commands have it already):\n  {key}")
+    output.tell(f"It runs in the background. `regrow down --data {data}` ends it; its log is {log}.")
+
+
+def down(data: Data = DATA) -> None:
+    """Stop the Regrow that runs on a data folder of this machine. What it keeps stays in the folder."""
+    if local.end(data):
+        output.done(f"Stopped what ran on {data.absolute()}.")
+    else:
+        output.say(f"Nothing runs on {data.absolute()}.")
+
+
+def status(project: Project = "default", json: Json = False, data: Data = DATA) -> None:
+    """Show how the services are, which models are loaded, what feedback came, and which runs are under way."""
+    if not is_running(data) and read_state(data):
+        output.warn(f"The supervisor of {data.absolute()} is gone. `regrow up` cleans up after it and starts again.")
+    with connect(project) as client:
+        system = client.system.GetStatus(gateway_pb2.GetStatusRequest())
+        models = sorted({names.parent(m.version) for m in system.loaded_models if names.project_of(m.version) == project})
+        feedback = [_feedback(client, model) for model in models]
+        listed = iterate(client.runs.ListRuns, runs_pb2.ListRunsRequest(parent=f"projects/{project}", page_size=100))
+        runs = [run for run in listed if run.state in _ACTIVE]
+    if json:
+        return output.show_json({"status": system, "feedback": feedback, "runs": runs})
+    _show_status(client.address, system, feedback, runs)
+
+
+def _feedback(client: Client, model: str) -> feedback_ledger_pb2.FeedbackStats:
+    stats: feedback_ledger_pb2.FeedbackStats = client.feedback_ledger.GetFeedbackStats(
+        feedback_ledger_pb2.GetFeedbackStatsRequest(parent=model)
+    )
+    return stats
+
+
+def _show_status(
+    address: str,
+    system: gateway_pb2.Status,
+    feedback: list[feedback_ledger_pb2.FeedbackStats],
+    runs: list[runs_pb2.Run],
+) -> None:
+    output.facts({"gateway": address, "version": system.software_version, "predictions to log": system.pending_predictions})
+    output.table(
+        "Services", ("service", "ready", "problem"), [(one.service, one.ready, one.problem) for one in system.services]
+    )
+    if system.loaded_models:
+        output.table(
+            "Loaded models",
+            ("version", "aliases", "loaded", "predictions"),
+            [
+                (
+                    names.short(m.version),
+                    ", ".join(names.short(a).split("/")[-1] for a in m.aliases),
+                    output.when(m.load_time),
+                    m.predictions,
+                )
+                for m in system.loaded_models
+            ],
+            numbers=("predictions",),
+        )
+    if feedback:
+        columns = ("model", "votes", "used", "unmatched", "repeated", "not read yet")
+        rows = [(names.short(f.model), f.votes, f.used, f.unmatched, f.repeated_count, f.lag) for f in feedback]
+        output.table("Feedback", columns, rows, numbers=columns[1:])
+    if runs:
+        rows_of_runs = [(names.short(r.name), _ACTIVE[r.state], names.short(r.model), output.when(r.create_time)) for r in runs]
+        output.table("Runs under way", ("run", "state", "model", "submitted"), rows_of_runs)
