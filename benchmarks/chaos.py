@@ -1,0 +1,278 @@
+"""Does anything that was acknowledged get lost, or counted twice, when services are killed?
+
+    python benchmarks/chaos.py [--kills 20] [--seed 1]
+
+Runs the whole loop on YouTube comments with the supervisor of `regrow up`, and kills each service with SIGKILL at 20 seeded
+random moments, from the import on. A sender gives feedback all the while: by prediction id, with features inline, and for
+predictions that never were; it repeats an event until it is acknowledged. When the killing is over nobody helps: the loop must
+end by itself, and the set of acknowledged event ids must be the set in the ledger plus the unmatched table, each once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import demo_steps as steps
+import demo_youtube as youtube
+
+from regrow import CallError, Client
+from regrow.labeling.v1 import feedback_ledger_pb2, feedback_ledger_pb2_grpc
+from regrow.local import Local
+from regrow.local.launcher import not_ready
+from regrow.local.supervisor import SERVICES
+from regrow.paging import iterate
+from regrow.training.v1 import policies_pb2, runs_pb2
+from services.common.rpc.client import internal_channel
+from services.common.settings import shared_token
+
+T = TypeVar("T")
+PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
+PATIENCE_SECONDS = 180.0
+
+
+@dataclass(slots=True)
+class World:
+    """What the loop, the killer and the sender share."""
+
+    local: Local
+    stop: threading.Event = field(default_factory=threading.Event)
+    doing: str = "starting"
+    kills: list[tuple[float, str, str]] = field(default_factory=list)
+    """Seconds since the beginning, service, what the loop was doing."""
+    acknowledged: set[str] = field(default_factory=set)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Codes of calls that failed and were repeated."""
+    odd: list[str] = field(default_factory=list)
+    """Failures that no killed process explains."""
+    begun: float = field(default_factory=time.monotonic)
+
+    def client(self) -> Client:
+        """A connection of its own, patient with services that are away."""
+        return Client(self.local.grpc_address, self.local.admin_key, timeout=20.0, retry_for=PATIENCE_SECONDS)
+
+    def persist(self, doing: str, call: Callable[[], T]) -> T:
+        """Does a step, again where a killed process broke it off."""
+        self.doing, give_up = doing, time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return call()
+            except CallError as failure:
+                self.refusals[failure.code] += 1
+                if failure.code not in PASSING or time.monotonic() > give_up:
+                    self.odd.append(f"{doing}: {failure.code} {failure.reason}: {failure.message}")
+                    raise
+                time.sleep(0.3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is left when all is over."""
+
+    kills: list[tuple[float, str, str]]
+    restarts: dict[str, int]
+    acknowledged: set[str]
+    ledger: list[str]
+    unmatched: list[str]
+    regrowths: list[policies_pb2.Regrowth]
+    refusals: Counter[str]
+    odd: list[str]
+    settled: float
+    """Seconds from the last kill until everything was applied and every regrowth had ended."""
+
+    def problems(self) -> list[str]:
+        """What is not as it must be."""
+        kept = [*self.ledger, *self.unmatched]
+        found = list(self.odd)
+        if lost := self.acknowledged - set(kept):
+            found.append(f"{len(lost)} acknowledged events are lost: {sorted(lost)[:5]}")
+        if strange := set(kept) - self.acknowledged:
+            found.append(f"{len(strange)} events are kept that nobody acknowledged: {sorted(strange)[:5]}")
+        if len(kept) != len(set(kept)):
+            twice = [event for event, count in Counter(kept).items() if count > 1]
+            found.append(f"{len(twice)} events are kept twice: {twice[:5]}")
+        if not self.regrowths:
+            found.append("no regrowth began")
+        ended = (policies_pb2.REGROWTH_STATE_PROMOTED, policies_pb2.REGROWTH_STATE_REFUSED)
+        found += [f"{one.name}: {steps.state_name(one)}: {one.decision}" for one in self.regrowths if one.state not in ended]
+        return found
+
+
+def run(folder: Path, *, kills: int, seed: int, pause: tuple[float, float], least_events: int, feedback_count: int) -> Outcome:
+    """The loop under fire: `kills` of each service, `pause` seconds (from, to) before each."""
+    with Local(data=folder, free_ports=True, tell=lambda line: None) as local:
+        world = World(local)
+        killer = threading.Thread(target=_kill, args=(world, kills, random.Random(seed), pause), name="killer", daemon=True)
+        killer.start()
+        with world.client() as client:
+            rows = youtube.comments(draw=seed)
+            policy = _begin(world, client, rows, feedback_count)
+            sender = threading.Thread(target=_send, args=(world, rows, random.Random(seed)), name="sender", daemon=True)
+            sender.start()
+            world.doing = "regrowing"
+            while killer.is_alive() or len(world.acknowledged) < least_events:
+                time.sleep(0.1)
+            world.stop.set()
+            sender.join(PATIENCE_SECONDS)
+            begun = time.monotonic()
+            regrowths = _settle(world, client, policy)
+            ledger, unmatched = applied(local, client.name("models", "spam"))
+            assert local.supervisor is not None
+            return Outcome(
+                kills=world.kills, restarts={name: child.restarts for name, child in local.supervisor.children.items()},
+                acknowledged=world.acknowledged, ledger=ledger, unmatched=unmatched, regrowths=regrowths,
+                refusals=world.refusals, odd=world.odd, settled=time.monotonic() - begun,
+            )  # fmt: skip
+
+
+def _kill(world: World, kills: int, draw: random.Random, pause: tuple[float, float]) -> None:
+    victims = [service for service in SERVICES for _ in range(kills)]
+    draw.shuffle(victims)
+    for service in victims:
+        time.sleep(draw.uniform(*pause))
+        os.kill(_process_of(world.local, service), signal.SIGKILL)
+        world.kills.append((time.monotonic() - world.begun, service, world.doing))
+
+
+def _process_of(local: Local, service: str) -> int:
+    """The service's process; waits while the supervisor is about to start it again."""
+    assert local.supervisor is not None
+    while (process := local.supervisor.children[service].process) is None or process.poll() is not None:
+        time.sleep(0.02)
+    return process.pid
+
+
+def _begin(world: World, client: Client, rows: youtube.Comments, feedback_count: int) -> str:
+    """From the import to a champion with a policy. Answers the policy's name."""
+    gold = [number for number, row in enumerate(rows.imported) if row["split"] == "train"][:40]
+    world.persist("importing", lambda: youtube.import_comments(client, rows, "comments", gold=gold))
+    world.persist("making a spec", lambda: client.create_spec("spam", dataset="comments", target="label", metric="accuracy"))
+    world.persist("making labelers", lambda: youtube.make_labelers(client, "spam"))
+    world.persist("applying labelers", lambda: client.apply_labelers("comments", problem_spec="spam"))
+    votes = youtube.imported_votes(client, rows)
+    world.persist("writing votes", lambda: client.write_votes("comments", votes))
+    labels = world.persist("making a label set", lambda: client.create_label_set("comments", problem_spec="spam"))
+    run = world.persist("submitting a run", lambda: client.create_run(labels.name, model="spam"))
+    ended = world.persist("training", lambda: client.wait_for_run(run.name))
+    if ended.state != runs_pb2.RUN_STATE_SUCCEEDED:
+        world.odd.append(f"the run ended {runs_pb2.RunState.Name(ended.state)}: {ended.problem}")
+        raise RuntimeError(world.odd[-1])
+    world.persist("promoting", lambda: client.promote(ended.version, why="the first version"))
+    world.persist("loading", lambda: _served(client))
+    policy = world.persist(
+        "making a policy",
+        lambda: steps.create_policy(client, "spam", "spam", feedback_count=feedback_count, promote_on_tie=True),
+    )
+    return policy.name
+
+
+def _served(client: Client) -> None:
+    if not steps.wait_until_served(client, "spam", f"{client.name('models', 'spam')}/versions/1", PATIENCE_SECONDS):
+        raise RuntimeError("The gateway did not load the first version.")
+
+
+def _send(world: World, rows: youtube.Comments, draw: random.Random) -> None:
+    """Feedback, a few events at a time, each repeated until it is acknowledged."""
+    with world.client() as client:
+        for number, row in _forever(rows.production):
+            if world.stop.is_set():
+                return
+            doing = world.doing
+            one = {"event_id": f"event-{number}", "class_names": row["label"], "source": "moderators"}
+            kind = draw.random()
+            if kind < 0.1:
+                one["prediction_id"] = f"never-was-{number}"
+            elif kind < 0.2:
+                one["features"] = {"text": row["text"]}
+            else:
+                answer = world.persist(doing, lambda text=row["text"]: client.predict("spam", [{"text": text}]))
+                one["prediction_id"] = answer.predictions[0].prediction_id
+            world.acknowledged.update(world.persist(doing, lambda event=one: client.send_feedback("spam", [event])))
+            time.sleep(0.05)
+
+
+def _forever(rows: list[dict[str, str]]) -> Iterator[tuple[int, dict[str, str]]]:
+    number = 0
+    while True:
+        yield number, rows[number % len(rows)]
+        number += 1
+
+
+def _settle(world: World, client: Client, policy: str) -> list[policies_pb2.Regrowth]:
+    """Waits until every event is applied and every regrowth has ended; answers the regrowths."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    state = "nothing answered"
+    while time.monotonic() < deadline:
+        stats = world.persist("settling", lambda: steps.feedback_stats(client, "spam"))
+        regrowths = world.persist("settling", lambda: _regrowths(client, policy))
+        waiting = [one for one in regrowths if one.state not in steps.ENDED]
+        pending = client.policies.GetPolicy(policies_pb2.GetPolicyRequest(name=policy))
+        problem = not_ready(world.local.url)
+        state = (
+            f"lag {stats.lag}, {len(waiting)} regrowths under way, {pending.pending_feedback} pending, {problem or 'all ready'}"
+        )
+        if not stats.lag and regrowths and not waiting and not problem and pending.pending_feedback < pending.feedback_count:
+            return regrowths
+        time.sleep(0.3)
+    world.odd.append(f"The loop did not end by itself within {PATIENCE_SECONDS:.0f} s: {state}")
+    return _regrowths(client, policy)
+
+
+def _regrowths(client: Client, policy: str) -> list[policies_pb2.Regrowth]:
+    return list(iterate(client.policies.ListRegrowths, policies_pb2.ListRegrowthsRequest(parent=policy)))
+
+
+def applied(local: Local, model: str) -> tuple[list[str], list[str]]:
+    """The event ids in the ledger and in the unmatched table, asked as a service asks."""
+    address, token = local.environment["REGROW_LABELING_ADDRESS"], shared_token(local.data)
+    with internal_channel(address, token=token, service="labeling") as channel:
+        stub: Any = feedback_ledger_pb2_grpc.RegrowthServiceStub(channel)  # type: ignore[no-untyped-call]
+        answer = stub.ListAppliedEvents(feedback_ledger_pb2.ListAppliedEventsRequest(model=model))
+    return list(answer.ledger_event_ids), list(answer.unmatched_event_ids)
+
+
+def show(outcome: Outcome) -> None:
+    """The report."""
+    say = sys.stdout.write
+    killed, moments = Counter(service for _, service, _ in outcome.kills), Counter(doing for _, _, doing in outcome.kills)
+    say(f"\n{'service':<10} {'killed':>7} {'started again':>14}\n")
+    for service in SERVICES:
+        say(f"{service:<10} {killed[service]:>7} {outcome.restarts[service]:>14}\n")
+    say(f"while: {', '.join(f'{doing} {count}' for doing, count in moments.most_common())}\n")
+    say(
+        f"acknowledged {len(outcome.acknowledged)} = {len(outcome.ledger)} in the ledger + {len(outcome.unmatched)} unmatched\n"
+    )
+    states = Counter(steps.state_name(one) for one in outcome.regrowths)
+    say(f"regrowths: {dict(states)}; all was quiet {outcome.settled:.1f} s after the last kill\n")
+    say(f"calls that were broken off and repeated by the caller: {dict(outcome.refusals)}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="of each service")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, nargs=2, default=(1.0, 6.0), help="seconds before a kill, from and to")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="regrow-chaos-", ignore_cleanup_errors=True) as folder:
+        outcome = run(
+            Path(folder), kills=asked.kills, seed=asked.seed, pause=tuple(asked.pause), least_events=400, feedback_count=300
+        )
+    show(outcome)
+    sys.exit("\n".join(outcome.problems()) or None)
+
+
+if __name__ == "__main__":
+    main()
