@@ -22,6 +22,7 @@ FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0", "off")
 ISO = "ISO8601"
 
 INSTANT = pa.timestamp("us", "UTC")
+_EARLIEST, _LATEST = -62_135_596_800_000_000, 250_000_000_000_000_000  # microseconds: what every tool can show as a date
 
 
 class NumberStyle(StrEnum):
@@ -127,9 +128,14 @@ def booleans(texts: pa.StringArray) -> pa.BooleanArray:
 
 
 def instants(texts: pa.StringArray, style: str) -> pa.TimestampArray:
-    """Points in time, UTC where no zone is said; null where the text isn't one in this style."""
+    """Points in time, UTC where no zone is said; null for other texts and outside of the years 1 to 9,891."""
+    if style == ISO:  # pandas would read "-5" as a year
+        texts = pc.if_else(pc.match_substring_regex(texts, "^[0-9]{4}"), texts, pa.scalar(None, pa.string()))
     moments = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=style, errors="coerce", utc=True)
-    return pa.Array.from_pandas(moments.astype("datetime64[us, UTC]"), type=INSTANT)
+    instants = pa.Array.from_pandas(moments.astype("datetime64[us, UTC]"), type=INSTANT)
+    since_1970 = pc.cast(instants, pa.int64())
+    known = pc.and_(pc.greater_equal(since_1970, _EARLIEST), pc.less_equal(since_1970, _LATEST))
+    return pc.if_else(known, instants, pa.scalar(None, INSTANT))
 
 
 def as_text(values: pa.Array) -> pa.StringArray:

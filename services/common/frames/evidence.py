@@ -72,7 +72,8 @@ class Trial:
     def _floats(self, values: pa.Array) -> npt.NDArray[np.float64]:
         present = values.drop_null()
         if self.kind is Kind.DATETIME:
-            present = pc.divide(pc.cast(pc.cast(present, pa.int64()), pa.float64()), 1e6)
+            microseconds: npt.NDArray[np.int64] = pc.cast(present, pa.int64()).to_numpy(zero_copy_only=False)
+            return microseconds / 1e6
         floats: npt.NDArray[np.float64] = pc.cast(present, pa.float64()).to_numpy(zero_copy_only=False)
         return floats
 

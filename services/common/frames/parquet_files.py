@@ -61,15 +61,19 @@ def _as_text(column: pa.Array) -> pa.StringArray:
         texts = column.cast(pa.string())
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         texts = _instants(column)
+    elif pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        # By way of text, which has the digits that were meant: as float64, a float32 of 0.1 is 0.10000000149.
+        texts = text_array([None if text is None else cell_text(float(text)) for text in column.cast(pa.string()).to_pylist()])
     else:
         texts = text_array([_odd_cell(value) for value in column.to_pylist()])
     return blank_to_null(texts)
 
 
 def _instants(column: pa.Array) -> pa.StringArray:
-    utc = column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=False).cast(
-        pa.timestamp("us", "UTC"), safe=False
-    )
+    zone = getattr(column.type, "tz", None)
+    # Digits below a microsecond may go; a time beyond what 64 bits hold is refused.
+    options = pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True)
+    utc = pc.cast(column, options=options).cast(pa.timestamp("us", "UTC"))
     return pc.strftime(utc, format="%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from pandas import Timestamp
 
 from services.common.errors import InvalidField
 from services.common.frames.kinds import Kind
@@ -97,6 +98,11 @@ def test_a_date_that_reads_two_ways_says_so(kind_of):
         (["1", "0", "yes", "OFF", "NA"], Kind.BOOLEAN, [True, False, True, False, None]),
         (["1.5", "x", ""], Kind.NUMERIC, [1.5, None, None]),
         (["1.50", " 2 ", ""], Kind.CATEGORICAL, ["1.50", "2", None]),
+        (
+            ["2026-01-02", "-5", "0001-01-01"],
+            Kind.DATETIME,
+            [Timestamp("2026-01-02", tz="UTC"), None, Timestamp("0001-01-01", tz="UTC")],
+        ),
         (["1.50", " 2 ", ""], Kind.TEXT, ["1.50", " 2 ", None]),
     ],
 )

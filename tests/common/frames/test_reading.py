@@ -3,13 +3,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.common.errors import TooLarge, UnreadableFile
+from services.common.errors import InvalidField, TooLarge, UnreadableFile
 from services.common.frames.kinds import Kind
 from services.common.frames.parquet import load_version
 from services.common.frames.sniffing import Format
@@ -235,3 +236,40 @@ def test_saying_parquet_of_a_text_is_refused(import_bytes):
 def test_too_many_columns_are_refused(import_bytes):
     with pytest.raises(UnreadableFile, match="there are 2,001 columns"):
         import_bytes((",".join(f"c{i}" for i in range(2001)) + "\n").encode())
+
+
+def test_float32_keeps_the_digits_that_were_meant(frame_of):
+    frame = frame_of(parquet_bytes(pa.table({"n": pa.array([0.1, 16777216, None], pa.float32())})))
+    assert frame["n"].tolist()[:2] == [0.1, 16777216.0]
+
+
+PIECES = [
+    b'"', b",", b"\n", b"\r", b"\0", b"\t", b";", b"\xff", b"\xef\xbb\xbf", b"{", b"}", b"[", b"1e999", b"NaN", b"=",
+    b"\xed\xa0\x80", b"9" * 400, b"-", b"-5", b"0001-01-01", b"9999-12-31T23:59:59Z", b"99/99/9999", b"1,234", b"\x1f", b"true",
+]  # fmt: skip
+SEEDS = [
+    b'a,b,c\n1,2,3\n"x ""y""",5,\n,,\n2020-01-01,true,-5\n' * 3,
+    '{"a":1,"b":[1,2],"c":"é"}\n{"a":null}\n'.encode() * 3,
+    "ä;b\n1,5;31.12.2020\n".encode("utf-16") * 3,
+    b'a\tb\n"x\ty\nz"\t1\n',
+    parquet_bytes(pa.table({"a": [1, 2, None], "b": ["x", "yé", "z"]})),
+    gzip.compress(b"a,b\n1,2\n" * 20),
+]
+
+
+def test_whatever_the_bytes_an_import_succeeds_or_says_what_is_wrong(import_bytes, objects):
+    draw = random.Random(11)
+    refused = 0
+    for _ in range(60):
+        content = bytearray(draw.choice(SEEDS))
+        for _ in range(draw.randint(1, 6)):
+            at = draw.randint(0, len(content))
+            content[at : at + draw.choice([0, 0, 0, 9])] = draw.choice(PIECES)
+        try:
+            imported = import_bytes(bytes(content), kinds=draw.choice([{}, {"a": draw.choice(list(Kind))}]))
+        except (UnreadableFile, InvalidField) as error:
+            refused += 1
+            assert error.message
+        else:
+            assert len(load_version(objects, imported.stored.key)) == imported.stored.manifest.row_count
+    assert 0 < refused < 60
