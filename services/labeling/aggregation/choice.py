@@ -17,6 +17,7 @@ from services.labeling.aggregation.feedback import capped, scaled_by_reliability
 from services.labeling.aggregation.majority import majority, soft_majority
 from services.labeling.aggregation.votes import Bools, Floats, Gold, Ints, Patterns, Votes, patterns_of, quotient
 
+MOST_CLASSES = 1_000
 MOST_PARAMETERS = 20_000_000
 MOST_POSTERIORS = 50_000_000
 _COLLAPSE_ROWS, _COLLAPSE_SHARE, _LEAST_AGREEMENT = 10, 0.1, 0.5
@@ -81,9 +82,10 @@ def _counted(votes: Votes, gold: Gold, method: Method, prior: Floats | None) -> 
 def _modelled(votes: Votes, gold: Gold, patterns: Patterns, prior: Floats | None) -> Aggregate:
     fit = dawid_skene(patterns, votes.voters, votes.classes, prior=prior)
     notes = () if fit.converged else (f"Dawid-Skene was stopped after {fit.iterations} rounds, before it settled.",)
+    cases = sharpened(fit.posterior)
     return Aggregate(
-        cases=sharpened(fit.posterior), case_of=patterns.inverse, held_out=_cross_fitted(votes, gold, prior),
-        method=Method.DAWID_SKENE, learned=_learned(votes, patterns, fit.posterior), notes=notes,
+        cases=cases, case_of=patterns.inverse, held_out=_cross_fitted(votes, gold, prior), method=Method.DAWID_SKENE,
+        learned=_learned(votes, patterns, cases), notes=notes,
     )  # fmt: skip
 
 
@@ -100,9 +102,9 @@ def _cross_fitted(votes: Votes, gold: Gold, prior: Floats | None) -> Floats:
     return told
 
 
-def _learned(votes: Votes, patterns: Patterns, posterior: Floats) -> Floats:
+def _learned(votes: Votes, patterns: Patterns, cases: Floats) -> Floats:
     """The expected share of each labeler's votes that are right, gold counted as gold."""
-    truth = posterior.copy()
+    truth = cases.copy()
     gold = np.flatnonzero(patterns.gold >= 0)
     truth[gold] = np.eye(votes.classes)[patterns.gold[gold]]
     said = truth[patterns.inverse[votes.row], votes.cls]
@@ -118,7 +120,8 @@ def _overlap(votes: Votes) -> bool:
 
 
 def _too_large(patterns: Patterns, votes: Votes) -> str | None:
-    if len(patterns.code_voter) * votes.classes > MOST_PARAMETERS or len(patterns) * votes.classes > MOST_POSTERIORS:
+    parameters, posteriors = (size * votes.classes for size in (len(patterns.code_voter), len(patterns)))
+    if votes.classes > MOST_CLASSES or parameters > MOST_PARAMETERS or posteriors > MOST_POSTERIORS:
         return f"{votes.classes:,} classes are too many for its tables on this data"
     return None
 

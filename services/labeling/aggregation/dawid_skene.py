@@ -112,7 +112,7 @@ class _Model:
         p = self.patterns
         answers = np.empty((self.classes, len(p.code_voter)))
         silence = np.empty(self.classes)
-        rows = p.count.sum()
+        rows = max(p.count.sum(), 1.0)
         for y in range(self.classes):
             label = weighted[:, y]
             votes = np.bincount(p.code, label[p.pattern] * p.weight, minlength=len(p.code_voter))  # (codes,)
@@ -137,11 +137,15 @@ class _Model:
 
 
 def _prior(patterns: Patterns, classes: int, against_share: Floats) -> Floats:
-    """The better-than-chance answer table (classes, codes); each labeler's votes for, and against, split it by their share."""
+    """The better-than-chance answer table (classes, codes); each labeler's votes for, and against, split it by their share.
+
+    A vote against is wrong by chance in 1 of k cases, one for a class in k - 1 of k: the prior errors keep that proportion.
+    """
     others = max(classes - 1, 1)
+    wrong_against = (1 - PRIOR_ACCURACY) / others
     same = np.arange(classes)[:, None] == patterns.code_class[None, :]
     vote_for = np.where(same, PRIOR_ACCURACY, (1 - PRIOR_ACCURACY) / others)
-    vote_against = np.where(same, 1 - PRIOR_ACCURACY, PRIOR_ACCURACY / others)
+    vote_against = np.where(same, wrong_against, (1 - wrong_against) / others)
     share = against_share[patterns.code_voter]
     prior = np.where(patterns.code_against, vote_against * share, vote_for * (1 - share))
     return np.maximum(prior, 1e-9)
