@@ -1,0 +1,1 @@
+"""Runs: a schedule submitted, queued, trained in a process of its own, and registered."""
