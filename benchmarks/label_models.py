@@ -64,16 +64,17 @@ def main() -> int:
     options = parser.parse_args()
     comments = Comments()
     show("Label models alone: accuracy on the test rows (no gold, ties share)", _alone(comments))
-    ends = {"gold alone": [], **{method.value: [] for method in METHODS}}
+    ends: dict[str, list[float]] = {"gold alone": [], **{method.value: [] for method in METHODS}}
     for draw in range(options.draws):
         chosen = np.random.default_rng(draw).choice(len(comments.truth), options.gold, replace=False)
         ends["gold alone"].append(_end_model(comments, np.eye(2)[comments.truth], chosen))
         for method in METHODS:
             labels, rows = _labels(comments, method, chosen)
             ends[method.value].append(_end_model(comments, labels, rows))
-    title = f"Their labels with {options.gold} random gold rows -> TF-IDF logistic regression, {options.draws} draws: accuracy"
+    title = f"Their labels with {options.gold} random gold rows -> TF-IDF logistic regression, {options.draws} draws"
     show(title, [(name, np.mean(scores), np.std(scores), np.min(scores)) for name, scores in ends.items()])
-    show(f"Time on {options.rows:,} rows x 50 labelers, 10% coverage, 2 classes", _speed(options.rows), ("step", "time", "", ""))
+    timed = _speed(options.rows)
+    show(f"{options.rows:,} rows x 50 labelers, 10% coverage, 2 classes", timed, ("step", "time", "", ""))
     reached, alone = np.mean(ends[Method.DAWID_SKENE.value]), np.mean(ends["gold alone"])
     good = reached >= 0.90 and reached >= alone + 0.10
     console.print(f"{'PASS' if good else 'FAIL'}: {reached:.3f} >= .90, and {reached - alone:+.3f} over gold alone >= +.10")
@@ -87,7 +88,8 @@ def _alone(comments: Comments) -> list[tuple[object, ...]]:
     for method in METHODS:
         found = aggregate(both, no_gold(2), method)
         told = found.cases[found.case_of[len(comments.votes) :]]
-        rows.append((f"{method.value}{_fallback(found)}", credit(told, np.eye(2, dtype=bool)[comments.test_truth]).mean(), "", ""))
+        truth = np.eye(2, dtype=bool)[comments.test_truth]
+        rows.append((f"{method.value}{_fallback(found)}", float(credit(told, truth).mean()), "", ""))
     return rows
 
 

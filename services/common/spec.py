@@ -224,14 +224,15 @@ def _class_problems(spec: ProblemSpec) -> list[tuple[str, str]]:
     if len(names) > MOST_CLASSES:
         found.append(("classes", f"{len(names):,} classes are more than {MOST_CLASSES:,}. Is the target a free text or an id?"))
     taken: dict[str, str] = {}
+    first = {name: i for i, name in reversed(list(enumerate(names)))}
     for i, definition in enumerate(spec.classes):
-        if names.index(definition.name) != i:
+        if first[definition.name] != i:
             found.append((f"classes[{i}].name", f"'{definition.name}' is named twice."))
             continue
         for value in definition.values:
             if value in taken:
                 found.append((f"classes[{i}].source_values", f"'{value}' already belongs to class '{taken[value]}'."))
             taken.setdefault(value, definition.name)
-        if definition.parent and (definition.parent not in names or definition.parent == definition.name):
+        if definition.parent and (definition.parent not in first or definition.parent == definition.name):
             found.append((f"classes[{i}].parent", f"'{definition.parent}' is not another class of this spec."))
     return found
