@@ -32,6 +32,7 @@ from services.common.rpc.principal import call_metadata, service_principal
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "benchmark"
+NOBODY = "127.0.0.1:1"  # an import needs neither registry nor training, and those of this machine are none of its business
 METADATA = call_metadata(service_principal("benchmark"), TOKEN, "benchmark")
 MB = 1_000_000
 PANDAS = """
@@ -156,7 +157,8 @@ def process(program: str, folder: Path, **settings: str) -> Iterator[tuple[subpr
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "REGROW_DATA_DIR": str(folder / "data"),
         "REGROW_INTERNAL_TOKEN": TOKEN, "REGROW_LABELING_ADDRESS": "127.0.0.1:0",
-        "REGROW_GATEWAY_HTTP_ADDRESS": "127.0.0.1:0", "REGROW_GATEWAY_GRPC_ADDRESS": "127.0.0.1:0", **settings,
+        "REGROW_GATEWAY_HTTP_ADDRESS": "127.0.0.1:0", "REGROW_GATEWAY_GRPC_ADDRESS": "127.0.0.1:0",
+        "REGROW_REGISTRY_ADDRESS": NOBODY, "REGROW_TRAINING_ADDRESS": NOBODY, **settings,
     }  # fmt: skip
     command = [sys.executable, "-c", program]
     started = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
