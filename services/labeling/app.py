@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 from regrow.labeling.v1 import (
     annotation_pb2_grpc,
     datasets_pb2_grpc,
+    feedback_ledger_pb2_grpc,
     label_sets_pb2_grpc,
     labelers_pb2_grpc,
     problem_specs_pb2_grpc,
@@ -35,7 +37,11 @@ from services.labeling.annotation.handlers import Annotation
 from services.labeling.datasets import grpc_api as datasets_api
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.spool import sweep
+from services.labeling.feedback import grpc_api as feedback_api
+from services.labeling.feedback.consumer import FeedbackConsumer
+from services.labeling.feedback.handlers import Feedback
 from services.labeling.feedback.handlers import forget_dataset as forget_votes
+from services.labeling.feedback.regrowth import Regrowth
 from services.labeling.label_sets import grpc_api as label_sets_api
 from services.labeling.label_sets.handlers import LabelSets
 from services.labeling.label_sets.storage import forget_dataset as forget_label_sets
@@ -81,6 +87,8 @@ def _parts(engines: Engines) -> list[Part]:
     )
     labelers = Labelers(database, objects, scratch)
     label_sets = LabelSets(database, objects, labelers)
+    feedback = Feedback(database, engines.events)
+    consumer = FeedbackConsumer(engines.events, database, keep_predictions=timedelta(days=settings.prediction_days))
     return [
         Part(
             service=datasets_api.SERVICE,
@@ -111,6 +119,18 @@ def _parts(engines: Engines) -> list[Part]:
             service=annotation_api.SERVICE,
             add=annotation_pb2_grpc.add_AnnotationServiceServicer_to_server,
             servicer=annotation_api.AnnotationServicer(Annotation(engines.database, datasets)),
+        ),
+        Part(
+            service=feedback_api.LEDGER_SERVICE,
+            add=feedback_ledger_pb2_grpc.add_FeedbackLedgerServiceServicer_to_server,
+            servicer=feedback_api.FeedbackLedgerServicer(feedback),
+            start=consumer.start,
+            stop=consumer.stop,
+        ),
+        Part(
+            service=feedback_api.REGROWTH_SERVICE,
+            add=feedback_ledger_pb2_grpc.add_RegrowthServiceServicer_to_server,
+            servicer=feedback_api.RegrowthServicer(Regrowth(database, datasets, label_sets, engines.events), feedback),
         ),
     ]
 

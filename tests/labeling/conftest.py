@@ -49,7 +49,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the data set, the spec and the labelers are made, to be copied by each test."""
     folder = tmp_path_factory.mktemp("labeling-template")
     database, objects, _, datasets = _opened(folder)
-    order = ImportOrder(parent=SHOP, dataset_id="comments", wish=Wish(kinds={"comment": Kind.TEXT, "label": Kind.CATEGORICAL}))
+    order = ImportOrder(
+        parent=SHOP,
+        dataset_id="comments",
+        wish=Wish(kinds={"comment": Kind.TEXT, "likes": Kind.NUMERIC, "label": Kind.CATEGORICAL}),
+    )
     datasets.import_file(order, [_table()])
     classes = (ClassDefinition(name="ham", source_values=("0",)), ClassDefinition(name="spam", source_values=("1",)))
     spec = ProblemSpec(name="", dataset=DATASET, classes=classes, target_column="label", inputs=(), metric=Metric.MACRO_F1)

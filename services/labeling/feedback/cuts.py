@@ -123,18 +123,17 @@ def place(database: Database, datasets: Datasets, cut_id: int, *, target_column:
             return
         dataset, pending = cut.dataset, _pending(session, cut)
     version = datasets.version(dataset)
-    if not pending:
-        with database.session() as session:
-            _place(session, cut_id, [], version)
-        return
-    features = [json.loads(subject.features) for subject in pending]
-    rows = fitted_rows(features, version.schema, target=target_column)
+    rows = fitted_rows([json.loads(subject.features) for subject in pending], version.schema, target=target_column)
 
     def placing(session: Session, before: Version, after: Version) -> None:
         _place(session, cut_id, [(subject.subject, before.row_count + i) for i, subject in enumerate(pending)], after)
 
     try:
-        datasets.append_rows(dataset, rows, origin=Origin.REGROWTH, also=placing)
+        if rows:
+            datasets.append_rows(dataset, rows, origin=Origin.REGROWTH, also=placing)
+        else:
+            with database.session() as session:
+                _place(session, cut_id, [], version)
     except _PlacedMeanwhile:
         return
 

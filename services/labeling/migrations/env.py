@@ -2,11 +2,11 @@
 
 from alembic import context
 
-import services.labeling.datasets.storage  # noqa: F401
-import services.labeling.feedback.storage  # noqa: F401
-import services.labeling.label_sets.storage  # noqa: F401
-import services.labeling.labelers.storage  # noqa: F401
-import services.labeling.specs.storage  # noqa: F401
+import services.labeling.datasets.storage
+import services.labeling.feedback.storage
+import services.labeling.label_sets.storage
+import services.labeling.labelers.storage
+import services.labeling.specs.storage
 import services.labeling.votes.storage  # noqa: F401
 from services.common.database import run_migrations
 from services.labeling.tables import LabelingTable

@@ -19,6 +19,11 @@ from services.common.events.port import FEEDBACK, PREDICTIONS, Event
 from services.labeling.feedback.consumer import FeedbackConsumer
 from services.labeling.feedback.handlers import Feedback
 from services.labeling.feedback.lag import GROUP
+from services.labeling.label_sets.handlers import LabelSets
+from services.labeling.label_sets.model import LabelSetOrder
+from services.labeling.labelers.handlers import Labelers
+from services.labeling.votes.handlers import write_votes
+from services.labeling.votes.rules import NewVote
 
 MODEL = "projects/shop/models/spam"
 
@@ -97,3 +102,13 @@ class Production:
 def production(world):
     consumer = FeedbackConsumer(world.log, world.database)
     return Production(world=world, consumer=consumer, feedback=Feedback(world.database, world.log))
+
+
+@pytest.fixture
+def base_label_set(world) -> str:
+    """What the champion was trained on: a crowd's votes and the target column."""
+    with world.database.session() as session:
+        votes = [NewVote(row=row, labeler=world.crowd, classes=("ham" if row % 3 else "spam",)) for row in range(50)]
+        write_votes(session, world.dataset, votes)
+    label_sets = LabelSets(world.database, world.objects, Labelers(world.database, world.objects))
+    return label_sets.create(LabelSetOrder(parent=world.dataset, problem_spec=world.spec, label_set_id="base")).name
