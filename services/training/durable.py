@@ -99,7 +99,7 @@ class Durable:
             return str(DBOS.enqueue_workflow(kind, self._workflows[kind], name).get_status().status)
 
     def step(self, name: str, work: Callable[[], Any]) -> Any:
-        """Does a step of the workflow that runs in this thread, or answers what it gave before the crash. Answers plain data."""
+        """Does a step of the workflow that runs in this thread, or answers what it gave before the crash. All plain data."""
         self.pause(0)
         return DBOS.run_step({"name": name}, work)
 

@@ -169,9 +169,7 @@ def use_before(session: Session, model: str, cut: Mapping[int, int]) -> None:
 
 def _policy(session: Session, row: PolicyRow) -> Policy:
     pending, oldest = session.execute(
-        sa.select(sa.func.count(), sa.func.min(FeedbackRow.accepted)).where(
-            FeedbackRow.model == row.model, ~FeedbackRow.used
-        )
+        sa.select(sa.func.count(), sa.func.min(FeedbackRow.accepted)).where(FeedbackRow.model == row.model, ~FeedbackRow.used)
     ).one()
     return Policy(
         name=row.name, model=row.model, rules=Rules.from_json(row.rules), etag=row.etag, created=row.created, pending=pending,

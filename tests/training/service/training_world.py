@@ -177,9 +177,7 @@ class Client:
 
     def create(self, model: str, *, label_set: str = FULL, run_id: str = "", request_id: str = "", **fields: Any) -> Any:
         run = runs_pb2.Run(label_set=label_set, model=model, **fields)
-        return self.runs.CreateRun(
-            runs_pb2.CreateRunRequest(parent=PROJECT, run_id=run_id, run=run, request_id=request_id)
-        )
+        return self.runs.CreateRun(runs_pb2.CreateRunRequest(parent=PROJECT, run_id=run_id, run=run, request_id=request_id))
 
     def get(self, name: str) -> Any:
         return self.runs.GetRun(runs_pb2.GetRunRequest(name=name))
