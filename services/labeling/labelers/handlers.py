@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.common import names
 from services.common.database import Database
 from services.common.errors import AlreadyExists, InvalidField
+from services.common.frames.kinds import Schema
 from services.common.idempotency import recall, remember
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
@@ -69,7 +70,10 @@ class Labelers:
         with self._database.session() as session:
             if before := recall(session, IdempotencyKey, **key):
                 return storage.read_labeler(session, before)
-        self.check(draft, parent)
+        spec, schema = self.check(draft, parent)
+        if (program := draft.program) is not None:
+            with ready(program, spec, schema, self._scratch, self._limits):
+                pass
         labeler = replace(draft, name=name, id=0, created=None, retired=None)
         with self._database.session() as session:
             if before := recall(session, IdempotencyKey, **key):
@@ -80,8 +84,8 @@ class Labelers:
             remember(session, IdempotencyKey, **key, result=name)
             return storage.read_labeler(session, name)
 
-    def check(self, draft: Labeler, parent: str) -> ProblemSpec:
-        """Raises unless the labeler fits its spec and can run on the newest version; answers the spec."""
+    def check(self, draft: Labeler, parent: str) -> tuple[ProblemSpec, Schema]:
+        """Raises unless the labeler fits its spec; answers the spec, and the newest schema, that it was checked against."""
         if isinstance(draft.definition, Feedback):
             raise InvalidField("labeler.feedback", "is made by Regrow itself, at a source's first label.")
         if not draft.problem_spec.startswith(f"{parent}/problemSpecs/"):
@@ -90,10 +94,7 @@ class Labelers:
             spec = read_spec(session, draft.problem_spec, "labeler.problem_spec").spec
             schema = get_version(session, spec.dataset, None).schema
         check_definition(draft.definition, spec, schema)
-        if (program := draft.program) is not None:
-            with ready(program, spec, schema, self._scratch, self._limits):
-                pass
-        return spec
+        return spec, schema
 
     def get(self, name: str) -> Labeler:
         """Raises `InvalidField`, `NotFound`."""

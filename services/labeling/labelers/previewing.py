@@ -81,7 +81,7 @@ class Previewing:
             raise InvalidField("labeler", f"is a {draft.kind} labeler: only those that vote by themselves can be tried out.")
         if not 0 <= row_limit <= MOST_ROWS:
             raise InvalidField("row_limit", f"must be 0 to {MOST_ROWS:,}.")
-        spec = self._labelers.check(draft, parent)
+        spec, _ = self._labelers.check(draft, parent)
         version = self._version(parent, spec, dataset_version)
         check_definition(program, spec, version.schema)
         gold = self._human_gold(version.dataset, spec)

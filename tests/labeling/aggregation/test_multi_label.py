@@ -14,8 +14,9 @@ def voters(count):
 
 def test_each_class_is_decided_by_itself():
     votes = votes_of(
-        rows=3, classes=3, voters=voters(2), row=[0, 0, 1, 2], voter=[0, 1, 0, 0], cls=[0, 2, 1, 1], against=[False, False, False, True]
-    )
+        rows=3, classes=3, voters=voters(2), row=[0, 0, 1, 2], voter=[0, 1, 0, 0], cls=[0, 2, 1, 1],
+        against=[False, False, False, True],
+    )  # fmt: skip
     found = aggregate_classes(votes, no_gold(3), Method.MAJORITY, np.arange(3))
     assert found.probabilities.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from services.common.errors import AlreadyExists, InvalidField, InvalidFields, NotFound, RequestIdReused
+from services.common.frames.holdout import HoldoutRule
 from services.common.frames.importing import Wish
 from services.common.frames.kinds import Kind
-from services.common.spec import ClassDefinition, Metric, ProblemSpec, Task
+from services.common.spec import ClassDefinition, InputColumn, Metric, ProblemSpec, Task, check
 from services.common.spec_proto import spec_from_proto, spec_to_proto
 from services.labeling.datasets.intake import ImportOrder
 from services.labeling.specs.handlers import Specs
@@ -63,7 +65,8 @@ def test_classes_of_every_kind_of_target(world, specs, values, kind, expected):
 
 
 def test_multi_label_cells_are_split(world, specs):
-    dataset = table(world, "text,label", [f"row {i},{['a|b', 'b | c', '', 'a'][i % 4]}" for i in range(60)], label="categorical")
+    rows = [f"row {i},{['a|b', 'b | c', '', 'a'][i % 4]}" for i in range(60)]
+    dataset = table(world, "text,label", rows, label="categorical")
     spec = create(specs, spec_of(dataset, task=Task.MULTI_LABEL))
     assert spec.class_names == ("a", "b", "c")
     assert any("holdout rows" in warning for warning in spec.warnings)
@@ -72,8 +75,6 @@ def test_multi_label_cells_are_split(world, specs):
 def test_inputs_are_all_but_target_ids_split_and_excluded_columns(world, specs):
     rows = [f"id-{i},text {i},{i % 7},x,{'test' if i % 4 == 0 else 'train'},{i % 2}" for i in range(80)]
     kinds = {"key": Kind.ID, "body": Kind.TEXT, "size": Kind.NUMERIC, "label": Kind.CATEGORICAL}
-    from services.common.frames.holdout import HoldoutRule
-
     order = ImportOrder(parent=SHOP, dataset_id="own", wish=Wish(kinds=kinds, holdout=HoldoutRule(split_column="split")))
     dataset = world.datasets.import_file(order, ["\n".join(["key,body,size,junk,split,label", *rows]).encode()]).name
     spec = create(specs, spec_of(dataset, excluded_columns=("junk",)))
@@ -212,14 +213,11 @@ def test_pages_go_from_new_to_old(world, specs):
 
 
 def test_the_message_carries_all_of_a_spec():
-    from dataclasses import replace
-
-    from services.common.spec import InputColumn, check
-
     spec = check(
         ProblemSpec(
-            name="projects/p/problemSpecs/s", dataset="projects/p/datasets/d", version=3, supersedes="projects/p/problemSpecs/r",
-            task=Task.SINGLE_LABEL, classes=(ClassDefinition(name="a", description="x", source_values=("1",)), ClassDefinition(name="b", parent="a")),
+            name="projects/p/problemSpecs/s", dataset="projects/p/datasets/d", version=3,
+            supersedes="projects/p/problemSpecs/r", task=Task.SINGLE_LABEL,
+            classes=(ClassDefinition(name="a", description="x", source_values=("1",)), ClassDefinition(name="b", parent="a")),
             target_column="t", inputs=(InputColumn(name="c", kind="text"), InputColumn(name="n", kind="numeric")),
             metric=Metric.EXPECTED_COST, beta=2.0, positive_class="a", class_weights=(1.0, 2.0),
             cost_matrix=((0.0, 1.0), (5.0, 0.0)), abstain_below=0.4, slice_columns=("n",), label_separator=";", warnings=("w",),
