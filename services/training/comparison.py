@@ -66,8 +66,8 @@ def compare(spec: ProblemSpec, champion: Outcome, challenger: Outcome, significa
         )
     sign = -1.0 if spec.metric.lower_is_better else 1.0
     old, new = _values(spec, champion, np.ones((1, rows))), _values(spec, challenger, np.ones((1, rows)))
-    draws = resamples(rows, _DRAWS)
-    differences = sign * (_values(spec, challenger, draws) - _values(spec, champion, draws))
+    draws = [_values(spec, challenger, w) - _values(spec, champion, w) for w in resamples(rows, _DRAWS)]
+    differences = sign * np.concatenate(draws)
     difference = sign * float(new[0] - old[0])
     low, high = (float(end) for end in np.nanquantile(differences, [0.025, 0.975]))
     p_value = _share_at_or_below_zero(differences)
@@ -131,8 +131,8 @@ def _values(spec: ProblemSpec, outcome: Outcome, weights: Doubles) -> Doubles:
 
 
 def _share_at_or_below_zero(differences: Doubles) -> float:
-    """A bootstrap p-value, never quite 0: the observed sample counts as one draw."""
-    return float(((differences <= 0).sum() + 1) / (len(differences) + 1))
+    """A bootstrap p-value, never quite 0: the observed sample counts as one draw. A draw without a value counts against."""
+    return float(((~(differences > 0)).sum() + 1) / (len(differences) + 1))
 
 
 def _with_sentence(made: Comparison, significance: float) -> Comparison:

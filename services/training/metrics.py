@@ -6,7 +6,7 @@ bootstrap interval is many draws of counts (Efron 1979). Two models measured on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 DRAWS = 1000
-_BLOCK = 4_000_000
+_BLOCK = 2_000_000
+_MOST_COUNTS = 50_000_000
 _MOST_RANKED = 20
 _TINY = 1e-15
 
@@ -75,35 +76,32 @@ def truth_of(targets: npt.NDArray[np.float32], multi_label: bool) -> Flags:
 def score(spec: ProblemSpec, outcome: Outcome, metric: Metric | None = None) -> float:
     """The spec's metric, or another one."""
     wanted = metric or spec.metric
-    return float(measure(spec, outcome, np.ones((1, len(outcome))), only=wanted)[str(wanted)][0])
+    return float(measure(spec, outcome, np.ones((1, len(outcome))), wanted)[str(wanted)][0])
 
 
 def intervals(spec: ProblemSpec, outcome: Outcome, draws: int = DRAWS, only: Metric | None = None) -> dict[str, Interval]:
     """Every metric with its interval. The draws depend on the number of rows alone: reports can be repeated."""
-    values = measure(spec, outcome, np.ones((1, len(outcome))), only=only)
-    sampled = measure(spec, outcome, resamples(len(outcome), draws), only=only)
-    return {
-        name: Interval(value=float(values[name][0]), low=float(low), high=float(high))
-        for name in values
-        for low, high in [np.nanquantile(sampled[name], [0.025, 0.975])]
-    }
+    values = measure(spec, outcome, np.ones((1, len(outcome))), only)
+    blocks = [measure(spec, outcome, weights, only) for weights in resamples(len(outcome), draws)]
+    found = {}
+    for name, value in values.items():
+        low, high = np.nanquantile(np.concatenate([block[name] for block in blocks]), [0.025, 0.975])
+        found[name] = Interval(value=float(value[0]), low=float(low), high=float(high))
+    return found
 
 
-def resamples(rows: int, draws: int = DRAWS) -> npt.NDArray[np.float64]:
-    """`(draws, rows)` counts of a bootstrap; fewer draws for very many rows, where intervals are narrow anyhow."""
-    count = int(np.clip(50_000_000 // max(rows, 1), 100, draws))
-    return np.random.default_rng(rows).multinomial(rows, np.full(rows, 1.0 / rows), size=count).astype(np.float64)
+def resamples(rows: int, draws: int = DRAWS) -> Iterator[Doubles]:
+    """`(some draws, rows)` counts of a bootstrap, block by block to bound memory; fewer draws for very many rows."""
+    left = int(np.clip(_MOST_COUNTS // max(rows, 1), 100, draws))
+    random = np.random.default_rng(rows)
+    step = max(1, _BLOCK // max(rows, 1))
+    while left > 0:
+        yield random.multinomial(rows, np.full(rows, 1.0 / rows), size=min(step, left)).astype(np.float64)
+        left -= step
 
 
 def measure(spec: ProblemSpec, outcome: Outcome, weights: Doubles, only: Metric | None = None) -> dict[str, Doubles]:
-    """`(draws,)` values by metric name, measured block by block to bound memory."""
-    rows = len(outcome)
-    step = max(1, _BLOCK // max(rows, 1))
-    blocks = [_measure(spec, outcome, weights[at : at + step], only) for at in range(0, len(weights), step)]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def _measure(spec: ProblemSpec, outcome: Outcome, weights: Doubles, only: Metric | None) -> dict[str, Doubles]:
+    """`(draws,)` values by metric name, of rows weighted by `(draws, rows)`; `only` leaves out what takes long beside it."""
     total = weights.sum(axis=1)
     values: dict[str, Doubles] = {"accuracy": weights @ outcome.right / total}
     values |= _f_scores(spec, outcome, weights)
