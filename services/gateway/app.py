@@ -158,7 +158,8 @@ class Gateway:
         self.http_port = listener.getsockname()[1]
         config = uvicorn.Config(
             make_app(self._system, rest), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, timeout_graceful_shutdown=round(settings.drain_seconds), timeout_keep_alive=75,
+            server_header=False, proxy_headers=False, timeout_keep_alive=75,
+            timeout_graceful_shutdown=round(settings.drain_seconds),
         )  # fmt: skip
         self._http = _Http(config)
         self._http_task = asyncio.ensure_future(self._http.serve(sockets=[listener]))

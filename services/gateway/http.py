@@ -6,6 +6,8 @@ Bare, because a prediction takes less time than a stack of middleware: the answe
 from __future__ import annotations
 
 import asyncio
+import itertools
+import secrets
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
@@ -37,7 +39,7 @@ class Exchange:
         self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.request_id = request_id_from({REQUEST_ID_KEY: self.header(b"x-request-id")})
+        self.request_id = _request_id(self.headers)
 
     def header(self, name: bytes) -> str:
         """A header's value, empty where it wasn't sent."""
@@ -47,14 +49,15 @@ class Exchange:
         """The whole body. Raises `TooLarge`, `ClientGone`, and `InvalidField` for a compressed one."""
         if self.header(b"content-encoding") not in ("", "identity"):
             raise InvalidField("content-encoding", "isn't supported for JSON: send it uncompressed.")
-        parts: list[bytes] = []
+        chunks = self.chunks(limit, "The body")
+        first = await anext(chunks, b"")
+        if self._body_ended:
+            return first
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                async for chunk in self.chunks(limit, "The body"):
-                    parts.append(chunk)
+                return first + b"".join([chunk async for chunk in chunks])
         except TimeoutError:
             raise InvalidField("body", f"took longer than {_BODY_SECONDS:.0f} seconds to arrive.") from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunks(self, limit: int, what: str) -> AsyncIterator[bytes]:
         """The body as it arrives: the server reads no further than this is taken. Raises `TooLarge`, `ClientGone`."""
@@ -118,6 +121,17 @@ class Exchange:
         if status is not None:
             body["error"]["code"] = status
         await self.answer(orjson.dumps(body), status=status or http_status(told), headers=[*_hints(error), *(headers or [])])
+
+
+_process, _numbers = secrets.token_hex(4), itertools.count()
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's id where it sent a fit one, else a new one: of this process, then counted, for randomness is dear here."""
+    sent = headers.get(b"x-request-id")
+    if sent is not None:
+        return request_id_from({REQUEST_ID_KEY: sent.decode("latin-1")})
+    return f"{_process}{next(_numbers):08x}"
 
 
 def error_line(error: RegrowError, request_id: str) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -138,13 +140,10 @@ class Labeling(
         problem_specs_pb2_grpc.add_ProblemSpecServiceServicer_to_server(self, server)
 
     def ImportDataset(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> datasets_pb2.Dataset:
-        import hashlib
-
         first = next(request_iterator)
         self.recorder.note(first, context)
         if first.dataset_id == "taken":
             raise AlreadyExists("dataset", f"{first.parent}/datasets/taken")
-        context.add_callback(lambda: None)
         digest, size, self.largest = hashlib.sha256(first.content), len(first.content), 0
         try:
             for message in request_iterator:
@@ -154,6 +153,9 @@ class Labeling(
         except grpc.RpcError:
             self.recorder.cancelled.set()
             raise
+        time.sleep(0.05)  # gRPC tells the end of the messages a moment before it tells that the call was cancelled
+        if not context.is_active():
+            self.recorder.cancelled.set()
         self.digest = digest.hexdigest()
         answer = datasets_pb2.Dataset(name=f"{first.parent}/datasets/{first.dataset_id}", description=first.description)
         answer.latest_version.size_bytes = size

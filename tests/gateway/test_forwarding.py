@@ -132,6 +132,22 @@ def test_a_caller_who_leaves_a_stream_ends_it_behind(channel, auth, world) -> No
     assert world.recorder.cancelled.wait(5)
 
 
+def test_an_upload_that_is_cancelled_doesnt_arrive_as_a_whole_one(channel, auth, world) -> None:
+    world.recorder.cancelled = threading.Event()
+    sent = threading.Event()
+
+    def messages() -> Iterator[Any]:
+        yield datasets_pb2.ImportDatasetRequest(parent="projects/shop", dataset_id="half", content=b"head")
+        yield datasets_pb2.ImportDatasetRequest(content=b"x" * 100_000)
+        sent.set()
+        threading.Event().wait(1)
+
+    call = datasets_pb2_grpc.DatasetServiceStub(channel).ImportDataset.future(messages(), metadata=auth)
+    assert sent.wait(5)
+    call.cancel()
+    assert world.recorder.cancelled.wait(5)
+
+
 def test_the_callers_deadline_reaches_the_service(channel, auth, world) -> None:
     world.recorder.cancelled = threading.Event()
     get = datasets_pb2_grpc.DatasetServiceStub(channel).GetDataset

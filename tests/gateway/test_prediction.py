@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
+import numpy as np
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
 from regrow.events.v1 import events_pb2
 from regrow.registry.v1 import registry_pb2 as reg
+from services.common.bundle import Bundle
+from services.common.errors import EngineUnavailable
 from services.common.events import PREDICTIONS, events_from, read_envelope
-from services.gateway.inference import serving
-from services.gateway.inference.prediction_log import PredictionIds
+from services.gateway.inference import prediction, serving
+from services.gateway.inference.prediction_log import UNLOGGED, Answered, PredictionIds, PredictionLog
 
 SPAM, HAM = {"text": "win a free lunch, win", "length": 21}, {"text": "lunch meeting", "length": 13}
 
@@ -200,3 +204,50 @@ def test_ids_sort_by_time_and_never_repeat_even_when_the_clock_goes_back(monkeyp
     assert taken == sorted(taken)
     assert len(set(taken)) == 7
     assert {len(one) for one in taken} == {32}
+
+
+class DeadLog:
+    """An event log that is down."""
+
+    def append(self, topic: str, events: object) -> None:
+        raise EngineUnavailable("events", "it is down")
+
+
+def test_while_the_log_is_down_predictions_wait_up_to_a_bound_and_beyond_it_are_counted_as_unlogged() -> None:
+    log = PredictionLog(DeadLog(), most_rows=30)
+    before = UNLOGGED._value.get()
+    for number in range(10):
+        began = time.monotonic()
+        answered = Answered(
+            ids=[f"{number}-{row}" for row in range(5)], model="projects/shop/models/m", version=1, features=[Struct()] * 5,
+            probabilities=np.zeros((5, 2), np.float32), class_names=[["ham"]] * 5, problem_spec="", dataset="",
+            time=datetime.now(UTC),
+        )  # fmt: skip
+        log.record(answered, size=100)
+        assert time.monotonic() - began < 0.1
+    assert log.pending == 30
+    assert UNLOGGED._value.get() - before == 20
+    log.close(0.3)
+    assert UNLOGGED._value.get() - before == 50
+
+
+def test_a_quick_version_is_computed_at_once_and_a_slow_one_in_a_thread(call, world, monkeypatch) -> None:
+    model = world.champion("slow-or-quick")
+    monkeypatch.setattr(prediction, "_QUICK_SECONDS", 0.02)
+    threads: list[str] = []
+    computed = Bundle.predict
+
+    def predict_and_note(self, rows):
+        if not threading.current_thread().name.startswith("load"):
+            threads.append(threading.current_thread().name)
+            deadline = time.thread_time() + (0.05 if len(threads) <= 2 else 0.0)
+            while time.thread_time() < deadline:
+                pass
+        return computed(self, rows)
+
+    monkeypatch.setattr(Bundle, "predict", predict_and_note)
+    assert predict(call, model, SPAM).status_code == 200
+    eventually(lambda: predict(call, model, SPAM).status_code == 200 and not threads[-1].startswith("predict"))
+    assert threads[0].startswith("predict") and threads[1].startswith("predict")
+    assert predict(call, model, {**SPAM, "padding": "x" * 5000}).status_code == 200
+    assert threads[-1].startswith("predict")

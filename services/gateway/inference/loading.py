@@ -20,6 +20,7 @@ from services.common.objects.port import ObjectStore
 from services.gateway.inference.aliases import Target
 
 _LOADS_AT_ONCE = 2
+_LEARNING = 0.2
 
 log = structlog.get_logger()
 
@@ -34,6 +35,17 @@ class Loaded:
     loaded: datetime
     class_of: Mapping[str, int]
     predictions: int = field(default=0)
+    seconds_per_byte: float | None = field(default=None)
+
+    def expected_seconds(self, size: int) -> float | None:
+        """CPU time that a request of `size` bytes will take, from those before it; None before the first."""
+        return None if self.seconds_per_byte is None else self.seconds_per_byte * size
+
+    def took(self, seconds: float, size: int) -> None:
+        """Learns from a prediction, bit by bit."""
+        rate = seconds / max(size, 1)
+        known = self.seconds_per_byte
+        self.seconds_per_byte = rate if known is None else known + _LEARNING * (rate - known)
 
 
 class Loader:

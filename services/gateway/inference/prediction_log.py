@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Counter, Gauge
 
 from regrow.events.v1 import events_pb2
@@ -30,6 +31,8 @@ LINGER_SECONDS = 0.05
 EVENT_TYPE = "regrow.prediction.v1"
 SOURCE = "/regrow/gateway"
 _MOST_BYTES = 128 << 20
+# Checked once: what differs from event to event, an id and a time, can't make an envelope wrong.
+_ENVELOPE = envelope(id="-", type=EVENT_TYPE, source=SOURCE, time=datetime.now(UTC))
 
 UNLOGGED = Counter("regrow_predictions_unlogged", "Predictions that were answered but never reached the event log.")
 PENDING = Gauge("regrow_predictions_pending", "Predictions not yet written to the event log.")
@@ -51,16 +54,17 @@ class Answered:
 
     def events(self) -> list[Event]:
         """What is appended: one event a row."""
-        return [self._event(row) for row in range(len(self.ids))]
+        moment = Timestamp()
+        moment.FromDatetime(self.time)
+        return [self._event(row, moment, self.time.isoformat()) for row in range(len(self.ids))]
 
-    def _event(self, row: int) -> Event:
+    def _event(self, row: int, moment: Timestamp, time: str) -> Event:
         payload = events_pb2.Prediction(
             prediction_id=self.ids[row], model=self.model, version=self.version, features=self.features[row],
             probabilities=self.probabilities[row].tolist(), class_names=self.class_names[row],
-            problem_spec=self.problem_spec, dataset=self.dataset,
+            problem_spec=self.problem_spec, dataset=self.dataset, predict_time=moment,
         )  # fmt: skip
-        payload.predict_time.FromDatetime(self.time)
-        headers = envelope(id=self.ids[row], type=EVENT_TYPE, source=SOURCE, time=self.time)
+        headers = {**_ENVELOPE, "ce_id": self.ids[row], "ce_time": time}
         return Event(key=self.model, value=payload.SerializeToString(), headers=headers)
 
 
