@@ -1,6 +1,6 @@
 """Does the loop learn from true feedback, and refuse false one, without a failed request?
 
-    python benchmarks/feedback_loop.py [--per-second 50] [--seed 1]
+    python benchmarks/feedback_loop.py [--per-second 50] [--seed 2]
 
 YouTube comments. The champion is trained on 20 gold labels. Then 300 comments arrive as traffic and their labels as feedback:
 once the true ones, once permuted, each from the same champion in a fresh system. The policy promotes only what is shown to be
@@ -45,12 +45,13 @@ class Outcome:
 
 
 def gold_rows(rows: youtube.Comments, count: int, seed: int) -> list[int]:
-    """Training rows drawn at random, until both classes are there."""
+    """Training rows drawn at random, until each class has at least two fifths of them: a person sees when one is missing."""
     training = [number for number, row in enumerate(rows.imported) if row["split"] == "train"]
     draw = random.Random(seed)
     while True:
         drawn = draw.sample(training, count)
-        if len({rows.truth[number] for number in drawn}) == 2:
+        spam = sum(rows.truth[number] == youtube.SPAM for number in drawn)
+        if 2 * count <= 5 * spam <= 3 * count:
             return drawn
 
 
@@ -144,7 +145,7 @@ def problems(true: Outcome, permuted: Outcome) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-second", type=float, default=50.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
     asked = parser.parse_args()
     rows = youtube.comments(production=FEEDBACK, draw=asked.seed)
     labels = [row["label"] for row in rows.production]

@@ -11,6 +11,7 @@ import demo_steps as steps
 import demo_youtube as youtube
 import pytest
 from demo_http import Rest
+from feedback_loop import gold_rows
 from open_loop import OpenLoop, only_ever_newer, verdict
 
 from regrow import CallError, Client
@@ -31,8 +32,7 @@ def rows() -> youtube.Comments:
 @pytest.fixture(scope="module")
 def champion(client: Client, rows: youtube.Comments) -> dict[str, str]:
     """Two models of 20 gold labels, one for each kind of feedback: model to its first version."""
-    gold = random.Random(5).sample(range(800), GOLD)
-    youtube.import_comments(client, rows, "comments", gold=gold)
+    youtube.import_comments(client, rows, "comments", gold=gold_rows(rows, GOLD, 2))
     client.create_spec("spam", dataset="comments", target="label", metric="accuracy")
     labels = client.create_label_set("comments", problem_spec="spam", label_set_id="gold")
     versions = {}
