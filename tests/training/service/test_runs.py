@@ -192,6 +192,9 @@ def test_pages_of_runs_leave_none_out_and_repeat_none(client: Client, closed: th
     )
     assert [run.name for run in (*first.runs, *rest.runs)] == names[::-1]
     assert rest.next_page_token == ""
+    closed.set()
+    for name in names:
+        client.finished(name)
 
 
 def test_a_design_is_validated_against_the_columns_of_a_spec(client: Client) -> None:
@@ -204,3 +207,16 @@ def test_a_design_is_validated_against_the_columns_of_a_spec(client: Client) -> 
     assert "reads table columns" in validate("table").problems[0]
     assert "there is no template" in validate("magic").problems[0]
     assert len(client.designs.ListTemplates(designs_pb2.ListTemplatesRequest()).templates) >= 5
+
+
+def test_a_call_that_is_repeated_while_the_run_runs_or_waits_starts_nothing_twice(
+    client: Client, closed: threading.Event, model: str
+) -> None:
+    running = client.create(model, label_set=LOST, request_id=f"{model} 1")
+    waiting = client.create(model, label_set=LOST, request_id=f"{model} 2")
+    until(client, running.name, runs_pb2.RUN_STATE_RUNNING)
+    for number, run in enumerate((running, waiting), start=1):
+        assert client.create(model, label_set=LOST, request_id=f"{model} {number}").name == run.name
+    closed.set()
+    assert [client.finished(run.name).attempts for run in (running, waiting)] == [1, 1]
+    assert client.create(model, label_set=LOST, request_id=f"{model} 1").state == FAILED
