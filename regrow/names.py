@@ -18,7 +18,8 @@ def nested(parents: str, collection: str, name: str, project: str) -> str:
         return name
     parent, slash, own = name.partition("/")
     if not slash or not parent or not own:
-        raise ValueError(f"'{name}' names no {collection[:-1]}: write it as <{parents[:-1]}>/<{collection[:-1]}>, or in full.")
+        own_word = re.sub("([A-Z])", r" \1", collection[:-1]).lower()
+        raise ValueError(f"'{name}' names no {own_word}: write it as <{parents[:-1]}>/<{own_word}>, or in full.")
     return f"projects/{project}/{parents}/{parent}/{collection}/{own.removeprefix(collection + '/')}"
 
 

@@ -185,7 +185,10 @@ def _answer(shown: pb.RowToLabel, session: Session, keys: dict[str, str], key: C
 
 def _show(shown: pb.RowToLabel, session: Session, keys: dict[str, str]) -> None:
     body = Text()
-    for column, value in values(shown.row.values).items():
+    row = values(shown.row.values)
+    read = [column.name for column in session.spec.resolved_inputs if column.name in row]
+    for column in dict.fromkeys([*read, *row]):
+        value = row[column]
         if value is not None:
             text = str(value)
             body.append(f"{output.clean(column)}  ", style="dim")

@@ -70,7 +70,7 @@ def bare_name(file: Path) -> str:
 
 def upload(client: Client, file: Path, dataset_id: str, **fields: Any) -> pb.Dataset:
     """Imports a file with a progress bar. Raises `Mistake` for a file that isn't there or is empty."""
-    size = _size(file)
+    size = size_of(file)
     start = last = time.monotonic()
     try:
         with output.upload_progress() as progress:
@@ -91,7 +91,8 @@ def upload(client: Client, file: Path, dataset_id: str, **fields: Any) -> pb.Dat
     return dataset
 
 
-def _size(file: Path) -> int:
+def size_of(file: Path) -> int:
+    """Its bytes. Raises `Mistake` where it can't be read or has none."""
     try:
         if file.is_dir():
             raise Mistake(f"{file} is a folder. Name one file in it.")
@@ -106,7 +107,7 @@ def _size(file: Path) -> int:
 
 def megabytes(size: float) -> str:
     """`12.3 MB`."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB" if size >= 1e3 else f"{size:.0f} bytes"
 
 
 def profile_of(client: Client, version: str) -> pb.Profile:

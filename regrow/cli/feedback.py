@@ -42,17 +42,20 @@ def send(
     if file is not None:
         feedback: Iterator[dict[str, Any]] = (_from_row(row, file, separator, source) for row in rowfiles.rows_from_file(file))
     elif prediction or feature:
-        one = {"prediction_id": prediction or None, "features": pairs(feature or [], "--feature") or None}
+        one = {"prediction_id": prediction.strip() or None, "features": pairs(feature or [], "--feature") or None}
         feedback = iter([{**one, "class_names": class_name or [], "source": source, "event_id": event_id}])
     else:
         raise Mistake("Say what the feedback is about: --prediction, --feature, or --file.")
     count = 0
     with connect(project) as client:
         for batch in rowfiles.batches(feedback, BATCH):
-            ids = client.send_feedback(model, batch)
+            with rowfiles.counted_from(count):
+                ids = client.send_feedback(model, batch)
             count += len(ids)
             if len(batch) == BATCH:
                 output.tell(f"{count:,} committed")
+    if not count:
+        raise Mistake(f"{file} has no row.")
     output.done(f"{count:,} committed." if file else f"Committed as event {ids[0]}.")
 
 

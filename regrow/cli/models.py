@@ -136,11 +136,13 @@ def _answers(
     client: Client, model: str, rows: Iterable[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], gateway_pb2.Prediction]]:
     """Each row with its answer, in order; a file of any size goes through in batches."""
-    empty = True
+    done = 0
     for batch in rowfiles.batches(rows, BATCH):
-        empty = False
-        yield from zip(batch, client.predict(model, batch).predictions, strict=True)
-    if empty:
+        with rowfiles.counted_from(done):
+            predictions = client.predict(model, batch).predictions
+        done += len(batch)
+        yield from zip(batch, predictions, strict=True)
+    if not done:
         raise Mistake("There is no row to predict.")
 
 
@@ -171,7 +173,7 @@ def _write_csv(answers: Iterator[tuple[dict[str, Any], gateway_pb2.Prediction]],
 
 def _write(answers: Iterator[tuple[dict[str, Any], gateway_pb2.Prediction]], file: Any) -> int:
     """The row's own columns, then the answer; formulas of a spreadsheet in text are made harmless."""
-    writer, count = csv.writer(file), 0
+    writer, count = csv.writer(file, lineterminator="\n"), 0
     columns: list[str] = []
     for row, prediction in answers:
         if not count:

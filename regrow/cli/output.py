@@ -100,12 +100,14 @@ def plain(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> None:
-    """A table on stdout. `numbers` names the columns that are aligned to the right."""
+    """A table on stdout. `numbers` names the columns that are aligned to the right; a column without any cell is left out."""
+    cells = [[cell if isinstance(cell, Text) else clean(_cell(cell)) for cell in row] for row in rows]
+    used = [index for index in range(len(columns)) if not cells or any(row[index] for row in cells)]
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else clean(_cell(cell)) for cell in row))
+    for index in used:
+        shown.add_column(columns[index], justify="right" if columns[index] in numbers else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*(row[index] for index in used))
     console().print(shown)
 
 

@@ -8,11 +8,13 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from regrow.cli.options import Mistake
+from regrow.errors import CallError
 
 Row = dict[str, Any]
 
@@ -85,6 +87,17 @@ def _object(line: str, path: Path, number: int) -> Row:
     if not isinstance(found, dict):
         raise Mistake(f"{path}, line {number} is no JSON object.")
     return found
+
+
+@contextmanager
+def counted_from(done: int) -> Iterator[None]:
+    """Says which rows of a file a refused batch is, since the server counts them from 0 in each call."""
+    try:
+        yield
+    except CallError as error:
+        if done and error.fields:
+            error.message += f" (Counted from row {done:,} of the file; the rows before it are done.)"
+        raise
 
 
 def local_columns(path: Path) -> list[str]:

@@ -151,12 +151,7 @@ def show_report(report: pb.RunReport) -> None:
         if report.HasField("calibration_error_after") else "",
         "predicts by": report.prediction_head,
     })  # fmt: skip
-    metrics = [score.metric for score in report.holdout]
-    rows = [("this model", *_cells(report.holdout, metrics))]
-    rows += [(baseline.name.replace("_", " "), *_cells(baseline.scores, metrics)) for baseline in report.baselines]
-    if metrics:
-        title = "On the holdout, with 95% intervals"
-        output.table(title, ("", *(metric.replace("_", " ") for metric in metrics)), rows)
+    _show_holdout(report)
     if report.slices:
         output.table(
             "Slices", ("column", "value", "rows", "scores"),
@@ -165,6 +160,20 @@ def show_report(report: pb.RunReport) -> None:
     show_confusion(report.confusion_matrix)
     for note in report.notes:
         output.warn(note)
+
+
+def _show_holdout(report: pb.RunReport) -> None:
+    """The metrics that people compare by, beside the baselines; the others in a line."""
+    measured = [score.metric for score in report.holdout]
+    metrics = [metric for metric in dict.fromkeys((report.selection.metric, "accuracy", "log_loss")) if metric in measured]
+    rows = [("this model", *_cells(report.holdout, metrics))]
+    rows += [(baseline.name.replace("_", " "), *_cells(baseline.scores, metrics)) for baseline in report.baselines]
+    if metrics:
+        title = "On the holdout, with 95% intervals"
+        output.table(title, ("scores of", *(metric.replace("_", " ") for metric in metrics)), rows)
+    others = "; ".join(_score(score) for score in report.holdout if score.metric not in metrics)
+    if others:
+        output.say(f"Also: {others}")
 
 
 def show_confusion(matrix: Iterable[pb.ConfusionRow], most: int = 12) -> None:

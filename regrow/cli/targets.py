@@ -37,11 +37,17 @@ def problem_with(profile: Profile, target: str) -> str:
 
 def no_such_column(target: str, columns: Sequence[str]) -> str:
     """Names the nearest column, and all of them."""
-    by_folded = {column.casefold(): column for column in columns}
-    near = difflib.get_close_matches(target.casefold(), list(by_folded), n=1, cutoff=0.5)
-    hint = f" Did you mean '{by_folded[near[0]]}'?" if near else ""
+    near = nearest(target, columns)
+    hint = f" Did you mean '{near}'?" if near else ""
     listed = ", ".join(f"'{column}'" for column in columns[:30])
     return f"There is no column '{target}'.{hint} The columns are: {listed}{', ...' if len(columns) > 30 else ''}."
+
+
+def nearest(target: str, columns: Sequence[str]) -> str:
+    """The column whose name is most like it; empty where none is."""
+    by_folded = {column.casefold(): column for column in columns}
+    near = difflib.get_close_matches(target.casefold(), list(by_folded), n=1, cutoff=0.5)
+    return by_folded[near[0]] if near else ""
 
 
 def balance(profile: Profile, target: str) -> list[tuple[str, int, float]]:

@@ -19,14 +19,14 @@ import typer
 
 from regrow import local, names
 from regrow.cli import output, rowfiles, runs, targets
-from regrow.cli.datasets import bare_name, profile_of, show_understanding, upload
+from regrow.cli.datasets import bare_name, profile_of, show_understanding, size_of, upload
 from regrow.cli.options import DATA, PATIENCE, Data, Mistake, Project, pairs
 from regrow.cli.stack import announce, stop_on_signals, wait_for_stop
 from regrow.client import Client
 from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials
 from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2
-from regrow.labeling.v1 import datasets_pb2
+from regrow.labeling.v1 import datasets_pb2, problem_specs_pb2
 from regrow.local import Local
 from regrow.local.launcher import PORTS, is_running
 from regrow.local.ports import problem_of
@@ -37,7 +37,6 @@ from regrow.training.v1 import runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 _SERVED_WITHIN = 30.0
-_LONGEST_EXAMPLE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +64,7 @@ def try_file(
     Uses the Regrow that you are logged in to; where there is none, starts one here.
     """
     started = time.monotonic()
+    check_file(file, target)
     stop_on_signals()
     with gateway(data) as where, _client(where.credentials, project) as client:
         trial = Trial(client=client, file=file, target=target, name=_free_name(client, name or names.id_from(bare_name(file))))
@@ -74,6 +74,14 @@ def try_file(
         if where.own is not None and not end:
             output.tell(f"Regrow keeps running at {where.own.url}. Ctrl-C stops it; `regrow up --data {data}` starts it again.")
             wait_for_stop()
+
+
+def check_file(file: Path, target: str) -> None:
+    """Raises `Mistake` at once for what is plainly wrong, before anything is started: no file, no bytes, a mistyped column."""
+    size_of(file)
+    columns = rowfiles.local_columns(file) if {".csv", ".tsv"} & set(file.suffixes) else []
+    if target not in columns and targets.nearest(target, columns):
+        raise Mistake(targets.no_such_column(target, columns))
 
 
 def _client(credentials: Credentials, project: str) -> Client:
@@ -126,12 +134,15 @@ def _key_of(data: Path) -> str:
 
 
 def _free_name(client: Client, wanted: str) -> str:
-    """The first of `reviews`, `reviews-2`, ... that names no data set and no model yet."""
+    """The first of `reviews`, `reviews-2`, ... that names no data set, spec or model yet."""
     for number in range(1, 1000):
         name = wanted if number == 1 else f"{wanted[:55]}-{number}"
-        dataset = datasets_pb2.GetDatasetRequest(name=client.name("datasets", name))
-        model = registry_pb2.GetModelRequest(name=client.name("models", name))
-        if not _exists(client.datasets.GetDataset, dataset) and not _exists(client.models.GetModel, model):
+        uses = (
+            (client.datasets.GetDataset, datasets_pb2.GetDatasetRequest(name=client.name("datasets", name))),
+            (client.specs.GetProblemSpec, problem_specs_pb2.GetProblemSpecRequest(name=client.name("problemSpecs", name))),
+            (client.models.GetModel, registry_pb2.GetModelRequest(name=client.name("models", name))),
+        )
+        if not any(_exists(get, request) for get, request in uses):
             return name
     raise Mistake(f"There are a thousand data sets named like '{wanted}'. Give it another name with --name.")
 
@@ -160,10 +171,10 @@ class Trial:
         dataset = self._import(kinds)
         try:
             spec = self._understand(dataset, exclude, metric)
+            labels = self.client.create_label_set(dataset.name, problem_spec=spec.name)
         except (CallError, Mistake):
             self.client.datasets.DeleteDataset(datasets_pb2.DeleteDatasetRequest(name=dataset.name, force=True))
             raise
-        labels = self.client.create_label_set(dataset.name, problem_spec=spec.name)
         output.done(f"Labels: {labels.training_rows:,} rows to learn from, {labels.holdout_rows:,} held out to measure.")
         for note in labels.notes:
             output.warn(note)
@@ -200,6 +211,8 @@ class Trial:
         output.table(f"Classes in '{self.target}'", ("class", "rows", "share"), rows, numbers=("rows", "share"))
         for warning in spec.warnings:
             output.warn(warning)
+        if any("excluded_columns" in warning for warning in spec.warnings):
+            output.tell("A column that is not known yet when a prediction is needed is left out by --exclude COLUMN.")
         return spec
 
     def _promote(self, version: str) -> None:
@@ -221,7 +234,7 @@ class Trial:
     def show_how_to_call(self, credentials: Credentials) -> None:
         """Prints the exact command that predicts a real row, and its answer."""
         served = self.client.served(self.name)
-        row = {column: _short(value) for column, value in values(served.example_row).items() if value is not None}
+        row = self._example(served)
         answer = self.client.predict(self.name, [row]).predictions[0]
         body = json.dumps({"rows": [row]}, ensure_ascii=False)
         key = self._key_to_show(credentials)
@@ -235,6 +248,17 @@ class Trial:
         output.say(f"It answers: {', '.join(answer.class_names) or '(abstains)'} ({top})")
         output.say(f"\nGo on with `regrow runs show`, `regrow feedback send {self.name}`, `regrow policy create {self.name}`.")
 
+    def _example(self, served: gateway_pb2.ServedModel) -> dict[str, Any]:
+        """A real row of the file, whole and short where there is one, with the columns that the model reads."""
+        request = datasets_pb2.ListRowsRequest(
+            parent=f"{self.client.name('datasets', self.name)}/versions/latest", page_size=200
+        )
+        rows = [values(row.values) for row in self.client.datasets.ListRows(request).rows]
+        inputs = [column.name for column in served.inputs]
+        read = [{name: row[name] for name in inputs if row.get(name) is not None} for row in rows]
+        complete = max(map(len, read), default=0)
+        return min((row for row in read if len(row) == complete), key=lambda row: len(str(row)), default={})
+
     def _key_to_show(self, credentials: Credentials) -> str:
         """A viewer's key for this project, since an admin's has no place in a shell's history; else the name of a variable."""
         key = gateway_pb2.Key(
@@ -246,7 +270,3 @@ class Trial:
             if error.code != "PERMISSION_DENIED":
                 raise
         return "'$REGROW_KEY'"  # closes the quotes around it, so that the shell fills it in
-
-
-def _short(value: Any) -> Any:
-    return value[:_LONGEST_EXAMPLE] if isinstance(value, str) else value

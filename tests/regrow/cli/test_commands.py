@@ -1,0 +1,385 @@
+"""Commands against a real gRPC server whose answers are written here: what is printed, where, and with which exit code."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from regrow.cli import asking, main
+from regrow.cli.asking import Session, ask
+from regrow.client import Client
+from regrow.credentials import Credentials, store_credentials, stored_credentials
+from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import annotation_pb2, datasets_pb2, feedback_ledger_pb2, labelers_pb2, votes_pb2
+from regrow.rows import struct
+from regrow.training.v1 import designs_pb2, policies_pb2, runs_pb2
+from regrow.types.v1 import problem_spec_pb2, schema_pb2
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(gateway: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line; answers its exit code, stdout and stderr."""
+    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
+    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
+
+    def one(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main.main(list(words))
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return one
+
+
+def explained(typer_app: Any, path: str = "regrow") -> dict[str, str]:
+    """Every command and group with what its help says."""
+    found = {f"{path} {c.name or c.callback.__name__}": c.callback.__doc__ or "" for c in typer_app.registered_commands}
+    for group in typer_app.registered_groups:
+        inner = group.typer_instance
+        found |= {f"{path} {group.name}": inner.info.help or "", **explained(inner, f"{path} {group.name}")}
+    return found
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    found = explained(main.app)
+    assert len(found) > 45
+    assert [name for name, text in found.items() if not text.strip().endswith(".")] == []
+    for words in ((), ("label", "add"), ("try",)):
+        code, out, _ = run(*words, "--help")
+        assert (code, "Usage: " in out) == (0, True)
+
+
+def test_a_refusal_is_a_sentence_without_a_traceback(run: Run, gateway: Any, refusal: Any) -> None:
+    def refuse(_: Any) -> Any:
+        raise refusal(grpc.StatusCode.NOT_FOUND, "There is no model 'nope'.", reason="NOT_FOUND")
+
+    gateway.on("Predict", refuse)
+    assert run("predict", "nope", "text=x") == (1, "", "Error: There is no model 'nope'.\n")
+
+
+def test_several_wrong_fields_are_listed(run: Run, gateway: Any, refusal: Any) -> None:
+    fields = {"rows[0].age": "'old' is no number", "rows[1].age": "'new' is no number"}
+
+    def refuse(_: Any) -> Any:
+        message = "; ".join(f"{name}: {problem}" for name, problem in fields.items())
+        raise refusal(grpc.StatusCode.INVALID_ARGUMENT, message, reason="INVALID_FIELDS", fields=fields)
+
+    gateway.on("Predict", refuse)
+    code, _, err = run("predict", "m", "age=old")
+    assert code == 1
+    assert err == "Error: 2 fields are wrong.\n  rows[0].age: 'old' is no number\n  rows[1].age: 'new' is no number\n"
+
+
+def test_a_missing_key_comes_with_what_to_do(run: Run, gateway: Any, refusal: Any) -> None:
+    def refuse(_: Any) -> Any:
+        raise refusal(grpc.StatusCode.UNAUTHENTICATED, "The key is not known.", reason="UNAUTHENTICATED")
+
+    gateway.on("GetCaller", refuse)
+    code, _, err = run("login", "--check")
+    assert code == 1
+    assert "regrow login" in err
+    assert "regrow keys reset" in err
+
+
+def test_no_gateway_is_told_with_how_to_start_one(run: Run) -> None:
+    store_credentials(Credentials(grpc_address="127.0.0.1:1", key="rg_x"))
+    code, out, err = run("status")
+    assert (code, out) == (1, "")
+    assert err.startswith("Error: No Regrow answers at 127.0.0.1:1. Start one with `regrow up`")
+
+
+def test_a_wrong_command_line_has_its_own_exit_code(run: Run) -> None:
+    assert run("promote", "m", "newest")[0] == 2
+    assert run("no-such-command")[0] == 2
+
+
+def test_predictions_are_printed_for_people_and_for_scripts(run: Run, gateway: Any, tmp_path: Path) -> None:
+    def predict(request: Any) -> Any:
+        top = [gateway_pb2.ClassProbability(class_name="=spam", probability=0.9)]
+        warnings = [gateway_pb2.FieldWarning(field="age", problem="is not in the row")]
+        one = gateway_pb2.Prediction(prediction_id="p1", class_names=["=spam"], probabilities=top, warnings=warnings)
+        return gateway_pb2.PredictResponse(predictions=[one] * len(request.rows))
+
+    gateway.on("Predict", predict)
+    code, out, err = run("predict", "m", "text=hello\x1b[2Jthere")
+    assert code == 0
+    assert "=spam 0.900" in out
+    assert "\x1b" not in out
+    assert "! row 1, age: is not in the row" in err
+    _, out, _ = run("predict", "m", "-j", '{"text": "x"}', "--json")
+    assert json.loads(out)[0]["predictionId"] == "p1"
+    (tmp_path / "rows.csv").write_text("text,n\nx,1\ny,-2\n")
+    _, out, _ = run("predict", "m", "-f", str(tmp_path / "rows.csv"), "--format", "csv")
+    assert out == "text,n,prediction,probability,prediction_id\nx,1,'=spam,0.900000,p1\ny,-2,'=spam,0.900000,p1\n"
+
+
+def test_rows_must_come_in_exactly_one_way(run: Run) -> None:
+    for words in ((), ("a=1", "-j", "{}")):
+        code, _, err = run("predict", "m", *words)
+        assert code == 1
+        assert "in one way" in err
+
+
+def test_feedback_from_a_file_tells_features_from_labels(run: Run, gateway: Any, tmp_path: Path) -> None:
+    gateway.on(
+        "BatchSendFeedback",
+        lambda request: gateway_pb2.BatchSendFeedbackResponse(event_ids=[one.event_id for one in request.feedback]),
+    )
+    (tmp_path / "labels.csv").write_text("prediction_id,text,class,event_id\np1,,spam,e1\n,hello,ham|spam,\n")
+    code, _, err = run("feedback", "send", "m", "-f", str(tmp_path / "labels.csv"), "--source", "crowd")
+    assert (code, err) == (0, "✓ 2 committed.\n")
+    first, second = gateway.requests[0].feedback
+    assert (first.prediction_id, first.event_id, list(first.class_names), first.source) == ("p1", "e1", ["spam"], "crowd")
+    assert not first.HasField("features")
+    assert dict(second.features.items()) == {"text": "hello"}
+    assert list(second.class_names) == ["ham", "spam"]
+
+
+def test_votes_from_a_file_have_ids_of_their_content(run: Run, gateway: Any, tmp_path: Path) -> None:
+    gateway.on("GetLabeler", lambda _: labelers_pb2.Labeler(problem_spec="projects/default/problemSpecs/s"))
+    gateway.on("GetProblemSpec", lambda _: problem_spec_pb2.ProblemSpec(dataset="projects/default/datasets/d"))
+    gateway.on("WriteVotes", lambda _: votes_pb2.WriteVotesResponse(written=2))
+    (tmp_path / "votes.csv").write_text("row,class,confidence\n3,spam,0.5\n4,ham,\n")
+    for _ in range(2):
+        assert run("label", "votes", "ext", str(tmp_path / "votes.csv"))[0] == 0
+    first, second = ([v for m in r for v in m.votes] for r in gateway.requests if isinstance(r, list))
+    assert [vote.vote_id for vote in first] == [vote.vote_id for vote in second] == ["ext/3//spam", "ext/4//ham"]
+    assert [vote.confidence for vote in first] == [0.5, 0.0]
+
+
+def test_a_vote_that_can_t_be_read_is_told_by_its_line(run: Run, gateway: Any, tmp_path: Path) -> None:
+    gateway.on("GetLabeler", lambda _: labelers_pb2.Labeler(problem_spec="projects/default/problemSpecs/s"))
+    gateway.on("GetProblemSpec", lambda _: problem_spec_pb2.ProblemSpec(dataset="projects/default/datasets/d"))
+    (tmp_path / "votes.csv").write_text("row,class\n3,spam\nfour,ham\n")
+    code, _, err = run("label", "votes", "ext", str(tmp_path / "votes.csv"))
+    assert code == 1
+    assert "votes.csv, line 3: row must be a whole number" in err
+
+
+def test_import_says_what_was_understood(run: Run, gateway: Any, tmp_path: Path) -> None:
+    kind = schema_pb2.COLUMN_KIND_TEXT
+    schema = schema_pb2.Schema(columns=[schema_pb2.Column(name="text", kind=kind, inferred_because="long values")])
+    version = datasets_pb2.DatasetVersion(row_count=10, holdout_count=2, schema=schema, notes=["The encoding is cp1252."])
+    seen = schema_pb2.ColumnProfile(column="text", kind=kind, missing=3, distinct=7, warnings=["30% missing"])
+    gateway.on(
+        "ImportDataset", lambda _: datasets_pb2.Dataset(name="projects/default/datasets/my-file", latest_version=version)
+    )
+    gateway.on("GetProfile", lambda _: datasets_pb2.Profile(columns=[seen], duplicate_rows=1))
+    (tmp_path / "My File.csv").write_text("text\nhello\n")
+    code, out, err = run("import", str(tmp_path / "My File.csv"), "--kind", "text=text", "--holdout-column", "split")
+    assert code == 0
+    for words in ("long values", "30% missing", "2 (20.0%)"):
+        assert words in out
+    assert "! The encoding is cp1252." in err
+    first = gateway.requests[0][0]
+    assert (first.dataset_id, first.holdout.split_column) == ("my-file", "split")
+
+
+def test_an_empty_file_is_told_before_anything_is_sent(run: Run, gateway: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    assert "is empty" in run("import", str(tmp_path / "empty.csv"))[2]
+    assert "is a folder" in run("import", str(tmp_path))[2]
+    assert "can't be read" in run("import", str(tmp_path / "none.csv"))[2]
+    assert gateway.requests == []
+
+
+def test_try_names_the_nearest_column_before_anything_is_started(run: Run, gateway: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,Label\nx,1\n")
+    code, _, err = run("try", str(tmp_path / "a.csv"), "--target", "lable")
+    assert code == 1
+    assert "There is no column 'lable'. Did you mean 'Label'? The columns are: 'text', 'Label'." in err
+    assert gateway.requests == []
+
+
+def test_training_is_followed_without_a_terminal_line_by_line(run: Run, gateway: Any) -> None:
+    selection = runs_pb2.Score(metric="macro_f1", value=0.5, low=0.4, high=0.6)
+    epoch = runs_pb2.EpochEvent(
+        epoch=1,
+        max_epochs=9,
+        losses=[runs_pb2.HeadLoss(head="text", training_loss=0.7, selection_loss=0.8)],
+        selection=selection,
+    )
+    baseline = runs_pb2.BaselineScore(name="majority_class", scores=[runs_pb2.Score(metric="macro_f1", value=0.25)])
+    matrix = [runs_pb2.ConfusionRow(class_name=name, predicted=[1, 2]) for name in ("a", "b")]
+    report = runs_pb2.RunReport(
+        selection=selection, holdout=[selection, runs_pb2.Score(metric="roc_auc", value=0.9)], baselines=[baseline],
+        confusion_matrix=matrix, notes=["'rating' gives the label away."],
+    )  # fmt: skip
+    ended = runs_pb2.Run(name="projects/default/runs/r", state=runs_pb2.RUN_STATE_SUCCEEDED, report=report)
+    gateway.on("CreateRun", lambda request: runs_pb2.Run(name="projects/default/runs/r", model=request.run.model))
+    gateway.on("WatchRun", lambda _: iter([runs_pb2.RunEvent(sequence=1, state=2), runs_pb2.RunEvent(sequence=2, epoch=epoch)]))
+    gateway.on("GetRun", lambda _: ended)
+    code, out, err = run("train", "reviews/gold", "--design", "text-table", "--express", "--epochs", "9")
+    assert code == 0
+    assert "epoch 1 of at most 9: text loss 0.700/0.800; macro f1 0.500 (0.400 to 0.600)" in err
+    assert "'rating' gives the label away." in err
+    for words in ("majority class", "0.250", "0.500 (0.400 to 0.600)", "Also: roc auc 0.900"):
+        assert words in out
+    submitted = gateway.requests[0].run
+    assert submitted.model == "projects/default/models/reviews"
+    assert submitted.schedule == designs_pb2.Schedule(design=designs_pb2.Design(template="text-table"), max_epochs=9)
+    assert submitted.priority == runs_pb2.PRIORITY_EXPRESS
+
+
+def test_a_failed_run_ends_with_exit_code_1_and_its_reason(run: Run, gateway: Any) -> None:
+    failed = runs_pb2.Run(name="projects/default/runs/r", state=runs_pb2.RUN_STATE_FAILED, problem="There is one class only.")
+    gateway.on("CreateRun", lambda _: failed)
+    gateway.on("WatchRun", lambda _: iter([]))
+    gateway.on("GetRun", lambda _: failed)
+    code, _, err = run("train", "reviews/gold")
+    assert code == 1
+    assert "There is one class only." in err
+
+
+def test_a_policy_reads_durations_as_people_write_them(run: Run, gateway: Any) -> None:
+    gateway.on("CreatePolicy", lambda request: request.policy)
+    code, out, _ = run("policy", "create", "m", "--count", "300", "--max-age", "7d", "--min-interval", "1.5h")
+    assert code == 0
+    policy = gateway.requests[0].policy
+    assert (policy.max_age.seconds, policy.min_interval.seconds) == (604800, 5400)
+    assert "300 new labels or a label older than 7d" in out
+    code, _, err = run("policy", "create", "m", "--max-age", "soon")
+    assert (code, "is no duration" in err) == (1, True)
+
+
+def test_a_regrowth_is_followed_to_its_decision(run: Run, gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regrow.cli.policies.time.sleep", lambda _: None)
+    states = iter([policies_pb2.REGROWTH_STATE_TRAINING, policies_pb2.REGROWTH_STATE_REFUSED])
+    name = "projects/default/policies/m/regrowths/1"
+    gateway.on("TriggerRegrowth", lambda _: policies_pb2.Regrowth(name=name, state=policies_pb2.REGROWTH_STATE_CUTTING))
+    gateway.on("GetRegrowth", lambda _: policies_pb2.Regrowth(name=name, state=next(states), decision="It is no better."))
+    code, out, err = run("policy", "trigger", "m")
+    assert code == 0
+    assert err.splitlines() == ["cutting", "training", "refused"]
+    assert "It is no better." in out
+
+
+def test_status_shows_services_models_feedback_and_runs(run: Run, gateway: Any) -> None:
+    model = gateway_pb2.LoadedModel(version="projects/default/models/m/versions/2", aliases=["champion"], predictions=12345)
+    sick = gateway_pb2.ServiceStatus(service="training", ready=False, problem="does not answer")
+    gateway.on("GetStatus", lambda _: gateway_pb2.Status(services=[sick], loaded_models=[model]))
+    gateway.on("GetFeedbackStats", lambda request: feedback_ledger_pb2.FeedbackStats(model=request.parent, votes=7))
+    waiting = runs_pb2.Run(name="projects/default/runs/r-9", state=runs_pb2.RUN_STATE_QUEUED)
+    ended = runs_pb2.Run(name="projects/default/runs/r-8", state=runs_pb2.RUN_STATE_FAILED)
+    gateway.on("ListRuns", lambda _: runs_pb2.ListRunsResponse(runs=[waiting, ended]))
+    code, out, _ = run("status")
+    assert code == 0
+    for words in ("does not answer", "m/2", "champion", "12,345", "r-9", "queued"):
+        assert words in out
+    assert "r-8" not in out
+
+
+def test_login_derives_the_grpc_address_and_stores_nothing_that_fails(run: Run, gateway: Any) -> None:
+    before = stored_credentials()
+    gateway.on("GetCaller", lambda _: gateway_pb2.Key(name="keys/a", role=gateway_pb2.ROLE_ADMIN))
+    code, _, err = run("login", "--url", "http://127.0.0.1:1", "--grpc", gateway.address, "--key", "rg_new")
+    assert code == 1
+    assert "REST at http://127.0.0.1:1 does not" in err
+    assert stored_credentials() == before
+    assert run("login", "--url", "nonsense", "--key", "x")[2].startswith("Error: 'nonsense' is no URL")
+
+
+class Annotation:
+    """Rows to label, kept as the ledger would."""
+
+    def __init__(self, gateway: Any, rows: int, refusal: Any) -> None:
+        self.answers: dict[int, list[str]] = {}
+        self.order: list[int] = []
+        self.rows, self.refusal = rows, refusal
+        gateway.on("NextRows", self.next_rows)
+        gateway.on("SubmitAnnotation", self.submit)
+        gateway.on("UndoAnnotation", self.undo)
+        gateway.on(
+            "GetAnnotationProgress", lambda _: annotation_pb2.AnnotationProgress(rows=rows, answered_rows=len(self.answers))
+        )
+
+    def next_rows(self, request: Any) -> Any:
+        left = [n for n in range(self.rows) if n not in self.answers][: request.count]
+        rows = [datasets_pb2.Row(number=n, values=struct({"text": f"text {n}"})) for n in left]
+        return annotation_pb2.NextRowsResponse(rows=[annotation_pb2.RowToLabel(row=row, why="drawn", drawn=1) for row in rows])
+
+    def submit(self, request: Any) -> Any:
+        self.answers[request.row] = list(request.class_names)
+        self.order.append(request.row)
+        return votes_pb2.Vote(row=request.row)
+
+    def undo(self, _: Any) -> Any:
+        if not self.order:
+            raise self.refusal(grpc.StatusCode.FAILED_PRECONDITION, "There is no answer to take back.")
+        row = self.order.pop()
+        return votes_pb2.Vote(row=row, class_names=self.answers.pop(row))
+
+
+def label(gateway: Any, keys: str, task: int = problem_spec_pb2.TASK_SINGLE_LABEL, count: int = 0) -> Session:
+    classes = [problem_spec_pb2.ClassDefinition(name=name) for name in ("spam", "ham")]
+    spec = problem_spec_pb2.ProblemSpec(
+        name="projects/default/problemSpecs/s", dataset="projects/default/datasets/d", task=task, classes=classes
+    )
+    with Client(gateway.address, "k") as client:
+        session = Session(client=client, spec=spec, labeler="projects/default/labelers/l", strategy=1)
+        pressed = iter(keys)
+        ask(session, lambda: next(pressed, ""), count)
+    return session
+
+
+def test_one_key_answers_a_row_and_all_are_committed(gateway: Any, refusal: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Annotation(gateway, 3, refusal)
+    label(gateway, "121")
+    assert ledger.answers == {0: ["spam"], 1: ["ham"], 2: ["spam"]}
+    assert "Every row is answered." in capsys.readouterr().out
+
+
+def test_undo_brings_the_row_back_and_the_order_stays(gateway: Any, refusal: Any) -> None:
+    ledger = Annotation(gateway, 9, refusal)
+    label(gateway, "12u1u21q")
+    assert ledger.answers == {0: ["spam"], 1: ["ham"], 2: ["spam"]}
+
+
+def test_undo_with_nothing_to_take_back_says_so_and_goes_on(
+    gateway: Any, refusal: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Annotation(gateway, 9, refusal)
+    label(gateway, "u1q")
+    assert ledger.answers == {0: ["spam"]}
+    assert "There is no answer to take back." in capsys.readouterr().err
+
+
+def test_skipped_rows_do_not_come_again(gateway: Any, refusal: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Annotation(gateway, 3, refusal)
+    label(gateway, "s1s")
+    assert ledger.answers == {1: ["spam"]}
+    assert "Only skipped rows are left." in capsys.readouterr().out
+
+
+def test_keys_switch_classes_of_a_multi_label_row(gateway: Any, refusal: Any) -> None:
+    ledger = Annotation(gateway, 9, refusal)
+    label(gateway, "121\r\r12\rq", problem_spec_pb2.TASK_MULTI_LABEL)
+    assert ledger.answers == {0: ["ham"], 1: [], 2: ["spam", "ham"]}
+
+
+def test_labeling_ends_after_the_count_asked_for(gateway: Any, refusal: Any) -> None:
+    ledger = Annotation(gateway, 9, refusal)
+    assert label(gateway, "1111", count=2).answered == 2
+    assert len(ledger.answers) == 2
+
+
+def test_there_are_keys_for_many_classes_and_none_twice() -> None:
+    assert len(set(asking.KEYS)) == len(asking.KEYS)
+    assert not set("qsu") & set(asking.KEYS)
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(gateway: Any) -> None:
+    gateway.on(
+        "ListTemplates", lambda _: designs_pb2.ListTemplatesResponse(templates=[designs_pb2.Template(id="x" * 5000)] * 200)
+    )
+    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
+    command = f"{sys.executable} -m regrow.cli runs designs --json | head -c 10"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
