@@ -26,13 +26,18 @@ from services.common.frames.parquet import arrow_schema
 CHILD = Path(__file__).with_name("sql_child.py")
 _TABLE = "rows"
 _NOTHING = "nothing is read"
+# The child's limit counts address space, and allocators reserve much: without these 2 GB before any row is read, with them .4.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "ARROW_IO_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MIMALLOC_DISALLOW_ARENA_ALLOC": "1",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlLimits:
     """What one expression may use. `step_seconds` is for one part of the data (at most 65,536 rows)."""
 
-    memory_bytes: int = 2 << 30
+    memory_bytes: int = 1 << 30
     step_seconds: float = 60.0
     start_seconds: float = 30.0
     cpu_seconds: int = 3_600
@@ -111,7 +116,7 @@ def sandbox(scratch: Path | None, limits: SqlLimits) -> Iterator[Sandbox]:
     with tempfile.TemporaryDirectory(prefix="sql-", dir=scratch) as folder:
         process = subprocess.Popen(
             [sys.executable, "-I", str(CHILD), json.dumps(bounds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env={"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env=_ENVIRONMENT,
         )  # fmt: skip
         try:
             yield Sandbox(process, Path(folder).absolute(), limits)

@@ -12,7 +12,6 @@ evaluates it over an Arrow stream file and writes another.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -58,9 +57,9 @@ def connected() -> Any:
     """DuckDB without files, network, extensions or Python variables, its configuration locked."""
     import duckdb
 
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(":memory:", config={"threads": 1})
     for setting in (
-        "threads=1", "python_enable_replacements=false", "autoinstall_known_extensions=false",
+        "python_enable_replacements=false", "autoinstall_known_extensions=false",
         "autoload_known_extensions=false", "max_expression_depth=250", "TimeZone='UTC'", "enable_external_access=false",
         "lock_configuration=true",
     ):  # fmt: skip
@@ -73,11 +72,14 @@ def parsed(connection: Any, expression: str) -> dict[str, Any]:
     lead = "SELECT "
     answer = json.loads(connection.execute("SELECT json_serialize_sql(?)", [lead + expression]).fetchall()[0][0])
     if answer.get("error"):
+        if "allocat" in str(answer.get("error_message")):
+            raise MemoryError
         if answer.get("error_type") == "not implemented":
             raise Refusal("is more than an expression. Write what would stand after SELECT, without ';'")
         place = answer.get("position")
         at = None if place is None else int(place) - len(lead) + 1
-        raise Refusal(f"can't be parsed: {answer.get('error_message', 'syntax error')}", at)
+        problem = str(answer.get("error_message", "syntax error"))
+        raise Refusal("is nested too deeply" if "expression depth" in problem else f"can't be parsed: {problem}", at)
     statements = answer["statements"]
     node = statements[0]["node"] if len(statements) == 1 else {}
     bare = node.get("type") == "SELECT_NODE" and node["from_table"]["type"] == "EMPTY"
@@ -205,7 +207,6 @@ def main() -> None:
     """Serves requests until the input ends."""
     limits = json.loads(sys.argv[1])
     bound(**limits)
-    os.environ.clear()
     session = Session()
     for line in sys.stdin:
         request = json.loads(line)
@@ -222,7 +223,8 @@ def main() -> None:
 
 
 def _about_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryException" or "bad_alloc" in str(error) or "malloc" in str(error)
+    known = type(error).__name__ == "OutOfMemoryException"
+    return known or any(word in str(error) for word in ("bad_alloc", "malloc", "allocate"))
 
 
 def _first_line(error: Exception) -> str:

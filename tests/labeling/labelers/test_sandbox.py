@@ -116,7 +116,7 @@ def test_an_expression_answers_row_by_row(child, expression, boolean, expected):
         ("n", "with class_name set it must answer true, false or NULL"),
         ("text > n", "fails: Binder Error"),
         ("nofunction(n)", "calls nofunction()"),
-        ("(" * 4000 + "1" + ")" * 4000, "expression depth"),
+        ("(" * 4000 + "1" + ")" * 4000, "nested too deeply"),
         ("\0", "which is no column"),
     ],
 )
