@@ -103,12 +103,15 @@ async def _once(request: Message) -> AsyncIterator[bytes]:
 
 
 async def _send(exchange: Exchange, method: Method, response: Message | bytes) -> None:
-    if isinstance(response, Message):
-        await exchange.answer(to_json(response))
-    elif len(response) > _BIG_BYTES:
-        await exchange.answer(await asyncio.to_thread(lambda: to_json(method.response.FromString(response))))
+    size = response.ByteSize() if isinstance(response, Message) else len(response)
+    if size > _BIG_BYTES:
+        await exchange.answer(await asyncio.to_thread(_json, method, response))
     else:
-        await exchange.answer(to_json(method.response.FromString(response)))
+        await exchange.answer(_json(method, response))
+
+
+def _json(method: Method, response: Message | bytes) -> bytes:
+    return to_json(response if isinstance(response, Message) else method.response.FromString(response))
 
 
 def _resumed(request: Any, exchange: Exchange) -> Any:

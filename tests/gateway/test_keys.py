@@ -185,6 +185,7 @@ def test_the_last_use_is_written_in_batches(database) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_an_admin_key_that_was_lost_is_made_anew_on_the_machine_while_the_gateway_runs(gateway, world, call) -> None:
     environment = {**os.environ, **world.environment(), "PYTHONPATH": os.pathsep.join(sys.path)}
     made = subprocess.run(

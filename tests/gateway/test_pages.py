@@ -70,6 +70,7 @@ def test_the_status_names_every_service_and_what_is_loaded(call, world) -> None:
     assert (loaded["aliases"], loaded["predictions"]) == (["champion"], "1")
 
 
+@pytest.mark.slow
 def test_the_gateway_needs_no_torch_no_pandas_and_no_duckdb() -> None:
     heavy = ("torch", "sklearn", "pandas", "pyarrow", "duckdb", "transformers", "scipy", "onnx", "dbos")
     program = f"import sys, services.gateway.app; print([name for name in {heavy!r} if name in sys.modules])"

@@ -49,6 +49,14 @@ def test_rows_are_answered_in_order_with_classes_probabilities_and_ids(call, wor
     assert first["predictionId"] < answer["predictions"][1]["predictionId"]
 
 
+def test_thousands_of_rows_are_answered_in_one_call_and_more_than_ten_thousand_are_too_many(call, world, error) -> None:
+    model = world.champion("thousands")
+    answer = predict(call, model, *[SPAM, HAM] * 1000).json()["predictions"]
+    assert [one["classNames"][0] for one in answer[:4]] == ["spam", "ham", "spam", "ham"]
+    assert len({one["predictionId"] for one in answer}) == 2_000
+    assert "rows" in error(predict(call, model, *[{}] * 10_001))["fields"]
+
+
 def test_missing_and_odd_values_are_warnings_and_unreadable_ones_errors(call, world, error) -> None:
     model = world.champion("odd-values")
     answer = predict(call, model, {"length": None}, {"text": "free 🎉\0 win", "length": "3"}, {"text": None, "extra": 1})

@@ -30,6 +30,7 @@ from services.gateway.json_reading import fill_struct
 _MOST_LISTED, _FEW_CLASSES = 20, 100
 _SWAPS_FOLLOWED = 3
 _SMALL_BYTES, _QUICK_SECONDS = 4096, 0.0005
+_FEW_ROWS = 100
 
 
 class Predictor:
@@ -45,11 +46,10 @@ class Predictor:
 
     async def predict(self, request: gateway_pb2.PredictRequest) -> gateway_pb2.PredictResponse:
         """Answers every row, or raises: `InvalidField` for a value that can't be read, `Busy`, and what `Serving.find` does."""
-        rows = [plain(row) for row in request.rows]
         size = request.ByteSize()
-        loaded, predicted = await self._computed(request.name, rows, size)
-        ids, moment = self._ids.take(len(rows))
-        loaded.predictions += len(rows)
+        loaded, predicted = await self._computed(request, size)
+        ids, moment = self._ids.take(len(request.rows))
+        loaded.predictions += len(ids)
         spec, target = loaded.bundle.spec, loaded.target
         self._log.record(
             Answered(
@@ -59,7 +59,9 @@ class Predictor:
             ),
             size=2 * size + predicted.probabilities.nbytes,
         )  # fmt: skip
-        return _response(target.name, spec.class_names, ids, predicted)
+        if len(ids) <= _FEW_ROWS:
+            return _response(target.name, spec.class_names, ids, predicted)
+        return await asyncio.to_thread(_response, target.name, spec.class_names, ids, predicted)
 
     async def served(self, request: gateway_pb2.GetServedModelRequest) -> gateway_pb2.ServedModel:
         """What the champion reads and answers."""
@@ -79,30 +81,30 @@ class Predictor:
         """Lets running calls end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _computed(self, name: str, rows: list[dict[str, object]], size: int) -> tuple[Loaded, Predictions]:
+    async def _computed(self, request: gateway_pb2.PredictRequest, size: int) -> tuple[Loaded, Predictions]:
         """With the version that answers at the moment of the answer: one that was replaced meanwhile computes in vain."""
         if self._running >= self._most:
             raise Busy("Too many predictions wait already. Try again in a second.", retry_after=timedelta(seconds=1))
         self._running += 1
         try:
             for _ in range(_SWAPS_FOLLOWED):
-                loaded = await self._serving.find(name)
+                loaded = await self._serving.find(request.name)
                 if size <= _SMALL_BYTES and (loaded.expected_seconds(size) or _QUICK_SECONDS) < _QUICK_SECONDS:
-                    return loaded, _timed(loaded, rows, size)
-                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, loaded, rows, size)
-                if self._serving.is_current(name, loaded):
+                    return loaded, _timed(loaded, request, size)
+                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, loaded, request, size)
+                if self._serving.is_current(request.name, loaded):
                     return loaded, predicted
         finally:
             self._running -= 1
         raise FailedPrecondition(
-            f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
+            f"The alias {CHAMPION} of '{request.name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
         )
 
 
-def _timed(loaded: Loaded, rows: list[dict[str, object]], size: int) -> Predictions:
+def _timed(loaded: Loaded, request: gateway_pb2.PredictRequest, size: int) -> Predictions:
     """CPU time and not time on the wall: what other threads do says nothing of this model."""
     began = time.thread_time()
-    predicted = loaded.bundle.predict(rows)
+    predicted = loaded.bundle.predict([plain(row) for row in request.rows])
     loaded.took(time.thread_time() - began, size)
     return predicted
 
