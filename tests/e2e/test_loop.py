@@ -31,12 +31,12 @@ def rows() -> youtube.Comments:
 
 @pytest.fixture(scope="module")
 def champion(client: Client, rows: youtube.Comments) -> dict[str, str]:
-    """Two models of 20 gold labels, one for each kind of feedback: model to its first version."""
-    youtube.import_comments(client, rows, "comments", gold=gold_rows(rows, GOLD, 2))
-    client.create_spec("spam", dataset="comments", target="label", metric="accuracy")
-    labels = client.create_label_set("comments", problem_spec="spam", label_set_id="gold")
+    """Two models of 20 gold labels, one for each kind of feedback, with their own data: model to its first version."""
     versions = {}
     for model in ("told-the-truth", "lied-to"):
+        youtube.import_comments(client, rows, model, gold=gold_rows(rows, GOLD, 2))
+        client.create_spec(model, dataset=model, target="label", metric="accuracy")
+        labels = client.create_label_set(model, problem_spec=model, label_set_id="gold")
         run = client.wait_for_run(client.create_run(labels.name, model=model, express=True).name)
         assert run.state == runs_pb2.RUN_STATE_SUCCEEDED, run.problem
         client.promote(run.version, why="the first version")
@@ -95,9 +95,9 @@ def test_true_feedback_promotes_a_challenger_and_the_gateway_swaps_without_a_fai
     full = client.name("models", model)
     with OpenLoop(local.grpc_address, local.admin_key, full, [{"text": row["text"]} for row in rows.production]) as traffic:
         regrowth = _regrow(client, model, rows, labels)
+        assert regrowth.state == policies_pb2.REGROWTH_STATE_PROMOTED, regrowth.decision
         assert steps.wait_until_served(client, model, regrowth.challenger)
         client.predict(model, [{"text": "one more after the swap"}])
-    assert regrowth.state == policies_pb2.REGROWTH_STATE_PROMOTED, regrowth.decision
     assert regrowth.comparison.low > 0 and regrowth.feedback_votes == FEEDBACK
     seen = verdict(traffic.answers)
     assert seen.failures == () and seen.requests > 50
@@ -113,7 +113,7 @@ def test_permuted_feedback_is_refused_with_the_reason_recorded_and_the_champion_
 ):
     labels = [row["label"] for row in rows.production]
     regrowth = _regrow(client, "lied-to", rows, random.Random(5).sample(labels, len(labels)))
-    assert regrowth.state == policies_pb2.REGROWTH_STATE_REFUSED
+    assert regrowth.state == policies_pb2.REGROWTH_STATE_REFUSED, regrowth.decision
     assert "champion" in regrowth.decision and "p =" in regrowth.decision
     assert steps.served_version(client, "lied-to") == champion["lied-to"]
     assert client.predict("lied-to", [{"text": "hello"}]).version == champion["lied-to"]
