@@ -47,6 +47,7 @@ from services.gateway.upstreams import Upstreams
 _SET_ALIAS = "/regrow.registry.v1.AliasService/SetAlias"
 _FLUSH_SECONDS = 10.0
 _FIRST_READING_SECONDS = 3.0
+_FIRST_LOADS_SECONDS = 20.0
 
 log = structlog.get_logger()
 
@@ -101,7 +102,9 @@ class Gateway:
         with contextlib.suppress(RegrowError, TimeoutError):
             async with asyncio.timeout(_FIRST_READING_SECONDS):
                 await asyncio.shield(self._follower.refresh())
-        await self.serving.settled()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOADS_SECONDS):
+                await self.serving.settled()
         self._server, self._health = forwarding.make_server(self._calls)
         listener = _listener(self._settings.gateway_http_address)
         try:

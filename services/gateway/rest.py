@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
-from services.common.errors import NotFound, RegrowError
+from services.common.errors import InvalidField, NotFound, RegrowError
 from services.common.rpc.principal import Call
 from services.gateway.calls import Calls, ClientGone
 from services.gateway.http import Exchange
@@ -78,6 +78,8 @@ class Rest:
 
     async def _upload(self, exchange: Exchange, route: Route, values: Mapping[str, str], call: Call) -> None:
         method = route.method
+        if exchange.header(b"content-type").startswith("multipart/"):
+            raise InvalidField("content-type", "is a form: send the file itself as the body (curl --data-binary @file).")
         first = read_upload(route, values, exchange.query)
         assert call.principal is not None
         await self._calls.admit(method, first, call.principal, size=0)

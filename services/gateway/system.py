@@ -54,9 +54,10 @@ class System:
     async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:
         """The answer to `GetStatus`."""
         own, services = await asyncio.gather(self._own_problems(), self._upstreams.problems())
-        own |= {version.rpartition("projects/")[2]: problem for version, problem in self._serving.problems.items()}
         status = gateway_pb2.Status(software_version=software_version(), pending_predictions=self._log.pending)
-        for name, problem in {GATEWAY: " ".join(f"{name}: {what}" for name, what in own.items()), **services}.items():
+        told = " ".join(f"{name}: {problem}" for name, problem in {**own, **self._serving.problems}.items())
+        status.services.add(service=GATEWAY, ready=not own, problem=told)
+        for name, problem in services.items():
             status.services.add(service=name, ready=not problem, problem=problem)
         for loaded, aliases in self._serving.loaded():
             one = status.loaded_models.add(version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions)

@@ -202,6 +202,11 @@ def test_a_file_over_the_limit_is_refused_by_its_length_and_a_stream_of_unknown_
         assert "64 MiB" in error(answer)["message"]
 
 
+def test_a_form_is_refused_as_a_file_with_what_to_do(call, error) -> None:
+    answer = call("POST", "/v1/projects/shop/datasets:import?dataset_id=form", files={"file": b"a,b"})
+    assert "--data-binary" in error(answer)["message"]
+
+
 def test_a_json_body_over_the_limit_is_refused(call, error) -> None:
     answer = call("POST", "/v1/projects/shop/datasets/d/votes:write", content=b" " * (5 << 20))
     assert (answer.status_code, error(answer)["reason"]) == (413, "TOO_LARGE")

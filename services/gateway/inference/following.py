@@ -103,13 +103,13 @@ class Follower:
         if self.problem:
             log.info("the registry answers", models=len(table))
         self.problem, self.knows_any = "", True
+        if table != self._saved:  # kept before it is served: a start from the copy never goes back behind what was served
+            await asyncio.to_thread(aliases.save, table, self._copy)
+            self._saved = table
         self._apply(table)
         for future in waiting:
             if not future.done():
                 future.set_result(None)
-        if table != self._saved:
-            await asyncio.to_thread(aliases.save, table, self._copy)
-            self._saved = table
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._stop.is_set():
