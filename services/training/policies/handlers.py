@@ -21,6 +21,7 @@ from services.training.tables import IdempotencyKey
 
 log = structlog.get_logger()
 
+_PUT_OFF_SECONDS = 5.0
 _CATCH_UP_SECONDS = 5.0
 _CATCH_UP_EVERY = 0.05
 _ASKED = "Somebody asked for it."
@@ -32,6 +33,7 @@ class Policies:
     def __init__(self, database: Database, registry: Registry, events: EventLog, submit: Callable[[str], object]) -> None:
         self._database, self._registry, self._events, self._submit = database, registry, events, submit
         self._problems: dict[str, str] = {}
+        self._not_before: dict[str, float] = {}
 
     def create(
         self, parent: str, policy_id: str, model: str, rules: Rules, *, request_id: str = "", fingerprint: str = ""
@@ -122,18 +124,21 @@ class Policies:
         with self._database.reading() as session:
             reasons = [(p, why_now(p, moment, storage.history(session, p.name))) for p in storage.waiting(session)]
         for policy, why in reasons:
+            if why is None or time.monotonic() < self._not_before.get(policy.name, 0):
+                continue
             try:
-                regrowth = self._start(policy, why) if why else None
+                regrowth = self._start(policy, why)
             except RegrowError as error:
-                self._tell(policy.name, error)
+                self._put_off(policy.name, error)
                 continue
             self._problems.pop(policy.name, None)
             if regrowth is not None:
                 started.append(regrowth)
         return started
 
-    def _tell(self, policy: str, error: RegrowError) -> None:
-        """Once for each problem: a policy without a champion is looked at every second."""
+    def _put_off(self, policy: str, error: RegrowError) -> None:
+        """Looks again in a while, and tells the problem once: a policy without a champion may wait for days."""
+        self._not_before[policy] = time.monotonic() + _PUT_OFF_SECONDS
         if self._problems.get(policy) != error.message:
             self._problems[policy] = error.message
             log.warning("a policy can't start a regrowth", policy=policy, problem=error.message, reason=error.reason)

@@ -142,15 +142,21 @@ class Runs:
             return storage.get_run(session, name)
 
     def list_runs(self, parent: str, size: int, token: str, *, label_set: str = "", model: str = "") -> tuple[list[Run], str]:
-        """A page and the token of the next. With a label set: its leaderboard."""
+        """A page and the token of the next: newest first or, with a label set, its leaderboard."""
         project = parse("projects/{project}", parent, "parent")["project"]
         query = f"{parent} {label_set} {model}"
         wanted = page(size, token, query=query)
-        offset = int((wanted.after or {}).get("offset") or 0)
+        after, limit = wanted.after or {}, wanted.limit + 1
+        offset = int(after.get("offset") or 0)
         with self._database.reading() as session:
-            found = storage.list_runs(session, project, label_set=label_set, model=model, offset=offset, limit=wanted.limit + 1)
-        more = len(found) > wanted.limit
-        return found[: wanted.limit], encode_token({"offset": offset + wanted.limit}, query=query) if more else ""
+            if label_set:
+                found = storage.leaderboard(session, project, label_set=label_set, model=model, offset=offset, limit=limit)
+            else:
+                found = storage.newest(session, project, model=model, before=str(after.get("name") or ""), limit=limit)
+        kept = found[: wanted.limit]
+        if len(found) == len(kept):
+            return kept, ""
+        return kept, encode_token({"offset": offset + len(kept)} if label_set else {"name": kept[-1].name}, query=query)
 
     def cancel(self, name: str) -> Run:
         """A queued run ends at once, a running one within seconds, an ended one stays as it is. Raises `NotFound`."""

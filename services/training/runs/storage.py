@@ -38,15 +38,19 @@ def get_run(session: Session, name: str) -> Run:
     return _run(_row(session, name))
 
 
-def list_runs(session: Session, project: str, *, label_set: str, model: str, offset: int, limit: int) -> list[Run]:
-    """Newest first, or by rank, best first, where a label set is named: those without a score come last."""
-    query = sa.select(RunRow).where(RunRow.project == project)
-    if model:
-        query = query.where(RunRow.model == model)
-    order: tuple[Any, ...] = (RunRow.created.desc(), RunRow.name)
-    if label_set:
-        query = query.where(RunRow.label_set == label_set)
-        order = (RunRow.rank.is_(None), RunRow.rank.desc(), *order)
+def newest(session: Session, project: str, *, model: str, before: str, limit: int) -> list[Run]:
+    """Newest first, from the one after the run named `before`. Runs that came meanwhile change no page."""
+    query = _of(project, model)
+    if before:
+        last = _row(session, before)
+        query = query.where(sa.tuple_(RunRow.created, RunRow.name) < (last.created, last.name))
+    return [_run(row) for row in session.scalars(query.order_by(RunRow.created.desc(), RunRow.name.desc()).limit(limit))]
+
+
+def leaderboard(session: Session, project: str, *, label_set: str, model: str, offset: int, limit: int) -> list[Run]:
+    """Best first; those without a score come last."""
+    order = (RunRow.rank.is_(None), RunRow.rank.desc(), RunRow.created.desc(), RunRow.name)
+    query = _of(project, model).where(RunRow.label_set == label_set)
     return [_run(row) for row in session.scalars(query.order_by(*order).offset(offset).limit(limit))]
 
 
@@ -124,6 +128,11 @@ def events_after(session: Session, run: str, sequence: int, limit: int = 500) ->
     query = sa.select(RunEventRow).where(RunEventRow.run == run, RunEventRow.sequence > sequence)
     rows = session.scalars(query.order_by(RunEventRow.sequence).limit(limit))
     return [RunEvent(sequence=row.sequence, time=row.time, event=row.event) for row in rows]
+
+
+def _of(project: str, model: str) -> sa.Select[RunRow]:
+    query = sa.select(RunRow).where(RunRow.project == project)
+    return query.where(RunRow.model == model) if model else query
 
 
 def _end(session: Session, row: RunRow, state: State) -> None:

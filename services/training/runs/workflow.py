@@ -70,6 +70,7 @@ class RunWorkflow:
         self.signal.notify()
         if run.state is not State.RUNNING or run.cancelling:
             return {"type": "cancelled"}
+        log.info("run started", run=name, attempt=run.attempts)
         task = self.durable.patiently(lambda: self._task(run))
         outcome = run_worker(
             {"task": task.to_json(), "cache_dir": str(self.work_dir / "cache")},
@@ -137,6 +138,8 @@ class RunWorkflow:
                 storage.cancelled(session, name)
             else:
                 storage.fail(session, name, str(outcome.get("message"))[:_MOST_MESSAGE])
+            ended = storage.get_run(session, name)
+        log.info("run ended", run=name, state=str(ended.state), version=ended.version, problem=ended.problem)
         self.signal.notify()
 
 

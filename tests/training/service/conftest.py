@@ -6,12 +6,13 @@ import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from training_world import ADA, PROJECT, TOKEN, Client, World
+from training_world import ADA, PROJECT, SEED, TOKEN, Client, World
 
 from services.common.database import Database, open_database
 from services.common.rpc.client import internal_channel
@@ -56,6 +57,13 @@ def client(server: RunningServer) -> Iterator[Client]:
     channel = internal_channel(f"127.0.0.1:{server.port}", token=TOKEN, principal=ADA, service="training")
     yield Client(channel)
     channel.close()
+
+
+@pytest.fixture(scope="session")
+def trained(client: Client) -> Any:
+    """A run on labels that are mostly wrong, once it is over."""
+    run = client.create(f"{PROJECT}/models/trained", label_set=SEED, run_id="trained", request_id="trained-1")
+    return client.finished(run.name)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from training_world import (
     AGAIN,
     FULL,
     PROJECT,
-    SEED,
     Client,
     World,
     no_feedback,
@@ -41,12 +40,11 @@ def log(world: World) -> Iterator[SqliteLog]:
     log.close()
 
 
-@pytest.fixture(scope="module")
-def weak(client: Client, world: World) -> registry_pb2.Version:
+@pytest.fixture
+def weak(trained: Any, world: World) -> registry_pb2.Version:
     """A version that a run on mostly wrong labels made."""
-    run = client.finished(client.create(f"{PROJECT}/models/weak", label_set=SEED).name)
-    assert run.version, run.problem
-    return world.versions_of(f"{PROJECT}/models/weak")[0]
+    version: registry_pb2.Version = world.versions.GetVersion(registry_pb2.GetVersionRequest(name=trained.version))
+    return version
 
 
 @pytest.fixture
@@ -113,7 +111,7 @@ def test_enough_feedback_trains_a_challenger_that_is_better_and_promotes_it(
     assert (regrowth.state, regrowth.champion, regrowth.label_set) == (PROMOTED, champion, FULL), regrowth.decision
     assert "asks for 3" in regrowth.trigger
     assert regrowth.comparison.rows == 100
-    assert regrowth.comparison.difference > 0.2 and regrowth.comparison.p_value < 0.05
+    assert regrowth.comparison.challenger > 0.9 and regrowth.comparison.difference > 0.2 and regrowth.comparison.p_value < 0.05
     assert world.champion(model).version == regrowth.challenger != champion
     assert get(client, policy.name).pending_feedback == 0
     assert len({cut.request_id for cut in world.labeling.cuts}) == 1 and len(world.labeling.cuts) == 3
@@ -147,7 +145,7 @@ def test_a_champion_without_a_label_set_fails_with_the_reason_and_the_policy_res
     regrowth = ended(client, policy.name)
     assert regrowth.state == FAILED
     assert "without a label set" in regrowth.decision
-    time.sleep(1.5)
+    time.sleep(1.2)
     assert len(regrowths(client, policy.name)) == 1
     assert get(client, policy.name).pending_feedback == 1
 
@@ -265,7 +263,7 @@ def test_a_policy_is_replaced_whole_and_only_by_who_read_it_last(client: Client,
     assert (updated.feedback_count, updated.promote_on_tie, updated.model) == (9, False, model)
     with pytest.raises(EtagMismatch):
         client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=changed))
-    moved = pb.Policy(name=made.name, model=f"{PROJECT}/models/weak", feedback_count=1)
+    moved = pb.Policy(name=made.name, model=f"{PROJECT}/models/trained", feedback_count=1)
     with pytest.raises(InvalidField, match="can't change"):
         client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=moved))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from training_world import FULL, LOST, PROJECT, SPEC, VERSION, Client, World
+from training_world import FULL, LOST, PROJECT, SEED, SPEC, VERSION, Client, World
 
 from regrow.training.v1 import designs_pb2, runs_pb2
 from services.common.errors import AlreadyExists, InvalidField, NotFound, RequestIdReused
@@ -24,14 +24,6 @@ def closed(world: World) -> Iterator[threading.Event]:
     world.labeling.gate.set()
 
 
-@pytest.fixture(scope="module")
-def trained(client: Client, world: World) -> Any:
-    """A run that is over."""
-    run = client.create(f"{PROJECT}/models/trained", run_id="trained", request_id="trained-1")
-    assert run.state == runs_pb2.RUN_STATE_QUEUED
-    return client.finished(run.name)
-
-
 def until(client: Client, name: str, state: int) -> Any:
     deadline = time.monotonic() + 20
     while (run := client.get(name)).state != state:
@@ -45,7 +37,6 @@ def test_a_run_trains_registers_a_version_and_reports(trained: Any, world: World
     (version,) = world.versions_of(f"{PROJECT}/models/trained")
     assert trained.version == version.name
     holdout = {score.metric: score for score in trained.report.holdout}
-    assert holdout["accuracy"].value > 0.9
     assert holdout["accuracy"].low <= holdout["accuracy"].value <= holdout["accuracy"].high
     assert version.scores["accuracy"] == holdout["accuracy"].value
     assert trained.report.selection.metric == "accuracy"
@@ -56,7 +47,7 @@ def test_a_run_trains_registers_a_version_and_reports(trained: Any, world: World
 
 def test_the_receipt_says_what_the_version_was_made_from(trained: Any, world: World) -> None:
     receipt = world.versions_of(f"{PROJECT}/models/trained")[0].receipt
-    assert (receipt.run, receipt.label_set, receipt.problem_spec) == (trained.name, FULL, SPEC)
+    assert (receipt.run, receipt.label_set, receipt.problem_spec) == (trained.name, SEED, SPEC)
     assert receipt.dataset_version == VERSION
     assert receipt.label_set_digest.startswith("sha256:") and receipt.dataset_digest.startswith("sha256:")
     assert list(receipt.labelers) == [f"{PROJECT}/labelers/good-words"]
@@ -85,7 +76,7 @@ def test_the_past_of_a_run_can_be_watched_from_any_event(trained: Any, client: C
 
 
 def test_the_same_request_id_is_the_same_run_and_one_with_other_content_is_refused(trained: Any, client: Client) -> None:
-    again = client.create(f"{PROJECT}/models/trained", run_id="trained", request_id="trained-1")
+    again = client.create(f"{PROJECT}/models/trained", label_set=SEED, run_id="trained", request_id="trained-1")
     assert (again.name, again.state) == (trained.name, SUCCEEDED)
     with pytest.raises(RequestIdReused):
         client.create(f"{PROJECT}/models/other", run_id="trained", request_id="trained-1")
@@ -94,7 +85,7 @@ def test_the_same_request_id_is_the_same_run_and_one_with_other_content_is_refus
 
 
 def test_the_leaderboard_of_a_label_set_has_the_trained_run_first(trained: Any, client: Client) -> None:
-    answer = client.runs.ListRuns(runs_pb2.ListRunsRequest(parent=PROJECT, label_set=FULL, page_size=1))
+    answer = client.runs.ListRuns(runs_pb2.ListRunsRequest(parent=PROJECT, label_set=SEED, page_size=1))
     assert [run.name for run in answer.runs] == [trained.name]
 
 
@@ -187,10 +178,11 @@ def test_a_run_that_does_not_exist_is_not_found(client: Client) -> None:
 def test_pages_of_runs_leave_none_out_and_repeat_none(client: Client, closed: threading.Event, model: str) -> None:
     names = [client.create(model, label_set=LOST).name for _ in range(3)]
     first = client.runs.ListRuns(runs_pb2.ListRunsRequest(parent=PROJECT, model=model, page_size=2))
+    names.append(client.create(model, label_set=LOST).name)
     rest = client.runs.ListRuns(
         runs_pb2.ListRunsRequest(parent=PROJECT, model=model, page_size=2, page_token=first.next_page_token)
     )
-    assert [run.name for run in (*first.runs, *rest.runs)] == names[::-1]
+    assert [run.name for run in (*first.runs, *rest.runs)] == names[2::-1]
     assert rest.next_page_token == ""
     closed.set()
     for name in names:
