@@ -239,18 +239,26 @@ def test_a_label_set_of_another_project_or_none_is_refused(world, regrowth, prod
         regrowth.cut(MODEL, f"{world.dataset}/labelSets/none", production.ends(), request_id="", fingerprint="")
 
 
-BEFORE = [
-    (cuts, "place"),
-    (cuts, "_place_votes"),
-    (cuts, "newest_position"),
-    (LabelSets, "create"),
-    (cuts, "finish"),
-    (cuts, "plan"),
+STEPS = [
+    (cuts, "place", "before"),  # planned, nothing done
+    (cuts, "_place", "after"),  # in the transaction that appends the rows
+    (cuts, "place", "after"),  # rows there, no label set
+    (LabelSets, "create", "after"),  # label set there, not noted
 ]
-AFTER = [(cuts, "plan"), (cuts, "place"), (cuts, "_place"), (LabelSets, "create"), (cuts, "finish")]
+MORE_STEPS = [
+    (cuts, "plan", "before"),
+    (cuts, "plan", "after"),
+    (cuts, "_place_votes", "before"),
+    (cuts, "newest_position", "before"),
+    (LabelSets, "create", "before"),
+    (cuts, "finish", "before"),
+    (cuts, "finish", "after"),
+]
 
 
-@pytest.mark.parametrize(("owner", "step", "when"), [(*s, "before") for s in BEFORE] + [(*s, "after") for s in AFTER])
+@pytest.mark.parametrize(
+    ("owner", "step", "when"), [*STEPS, *(pytest.param(*step, marks=pytest.mark.slow) for step in MORE_STEPS)]
+)
 def test_a_cut_that_dies_at_any_step_is_finished_by_the_repeated_call(world, production, cut, monkeypatch, owner, step, when):
     send(production, 2)
     production.apply()
