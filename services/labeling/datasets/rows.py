@@ -29,8 +29,9 @@ def columns_of(rows: Sequence[Mapping[str, object]], schema: Schema) -> list[pa.
     problems = list(_unknown(rows, schema))
     columns = []
     for column in schema:
-        texts = blank_to_null(text_array([_cell(row.get(column.name), column.kind) for row in rows]))
-        values = _read(texts, column)
+        cells = [row.get(column.name) for row in rows]
+        texts = blank_to_null(text_array([_cell(cell, column.kind) for cell in cells]))
+        values = _read(texts, column, [isinstance(cell, int | float) for cell in cells])
         columns.append(values)
         problems += _unreadable(texts, values, column)
     if problems:
@@ -47,12 +48,13 @@ def _cell(value: object, kind: Kind) -> str | None:
     return cell_text(value)
 
 
-def _read(texts: pa.StringArray, column: Column) -> pa.Array:
-    """As the column is spelled, else plainly: JSON has numbers and writes times its own way."""
+def _read(texts: pa.StringArray, column: Column, numbers: Sequence[bool]) -> pa.Array:
+    """As the column is spelled, else plainly: JSON writes times its own way. A JSON number has one spelling: 1.5 is never 15."""
     values = typed(texts, column)
-    if column.style and values.null_count > texts.null_count:
-        values = pc.coalesce(values, typed(texts, replace(column, style="")))
-    return values
+    if not column.style or not (any(numbers) or values.null_count > texts.null_count):
+        return values
+    plain = typed(texts, replace(column, style=""))
+    return pc.coalesce(pc.if_else(pa.array(numbers), plain, values), plain)
 
 
 def _unknown(rows: Sequence[Mapping[str, object]], schema: Schema) -> Iterator[FieldProblem]:
