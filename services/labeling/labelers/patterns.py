@@ -74,8 +74,19 @@ def _escaped(text: str) -> str:
 def _explained(pattern: str, message: str, field: str) -> str:
     problem = message.split("Invalid regular expression: ")[-1].strip()
     fragment = problem.split(": ", 1)[1] if ": " in problem else ""
-    place = pattern.rfind(fragment) + 1 if fragment and fragment in pattern else 0
+    place = _unclosed(pattern) if problem.startswith("missing )") else pattern.rfind(fragment) + 1 if fragment else 0
     where = f" at character {place}" if place else ""
     too_much = "too large" in problem or "repetition size" in problem
     cure = _TOO_MUCH if too_much else next(cure for sign, cure in _CURES if re.search(sign, fragment or pattern))
     return f"{field}: the pattern can't be read{where} ({problem}). {cure}"
+
+
+def _unclosed(pattern: str) -> int:
+    """The place (from 1) of the last parenthesis that is opened and not closed; RE2 names the whole pattern instead."""
+    opened: list[int] = []
+    for part in re.finditer(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[()]", pattern, re.DOTALL):
+        if part.group() == "(":
+            opened.append(part.start() + 1)
+        elif part.group() == ")" and opened:
+            opened.pop()
+    return opened[-1] if opened else 0

@@ -215,7 +215,8 @@ def test_a_wrong_field_is_named(world, labelers, definition, field, words):
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("spam(", "at character 1 (missing ): spam()"),
+        ("spam(", "at character 5 (missing ): spam()"),
+        (r"(a)[(](b\(", "at character 7 (missing )"),
         ("x(?=y)", "at character 2 (invalid perl operator: (?=). RE2 has no look-ahead"),
         (r"(a)\1", "at character 4 (invalid escape sequence: \\1). RE2 has no back-references"),
         ("a{5000}", "Repeat less"),
