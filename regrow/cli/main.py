@@ -72,4 +72,6 @@ def main(arguments: list[str] | None = None) -> None:
         output.fail(str(error))
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has enough
+    except OSError as error:
+        output.fail(f"{error.filename}: {error.strerror}." if error.filename else str(error))
     sys.exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from google.protobuf import json_format
 
 from regrow import choices, names
 from regrow.cli import output
@@ -19,73 +20,87 @@ from regrow.types.v1.schema_pb2 import ColumnKind
 app = typer.Typer(help="Say what is predicted, and how success is measured.", no_args_is_help=True)
 
 
+Texts = list[str] | None
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="The data set. Default: the one of the same name.")]
+Target = Annotated[str, typer.Option("--target", "-t", help="The column of gold labels. None: labels come from votes.")]
+Classes = Annotated[
+    Texts, typer.Option("--class", "-c", help="A class, as name or name=value,value. Default: the target's values.")
+]
+Exclude = Annotated[Texts, typer.Option("--exclude", "-x", help="A column that models must not read. May be repeated.")]
+Input = Annotated[Texts, typer.Option("--input", "-i", help="Read only this column. May be repeated.")]
+Measure = Annotated[str, typer.Option("--metric", help=f"One of: {', '.join(choices.words(types.Metric))}. Default: macro_f1.")]
+Beta = Annotated[float, typer.Option("--beta", help="Beta of f_beta.")]
+Positive = Annotated[str, typer.Option("--positive", help="The class that f_beta and average_precision look at.")]
+MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A row may have any number of classes.")]
+Separator = Annotated[str, typer.Option("--separator", help="Separates the values of a multi-label target cell.")]
+Balance = Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")]
+Abstain = Annotated[float, typer.Option("--abstain-below", help="Abstain where the largest probability is below this.")]
+Cost = Annotated[str, typer.Option("--cost", help="The cost matrix, a row per true class: JSON, or a file of it.")]
+Slice = Annotated[Texts, typer.Option("--slice", help="Report scores apart for each value of this column. May be repeated.")]
+Supersedes = Annotated[str, typer.Option("--supersedes", help="The spec that this one replaces.")]
+Source = Annotated[
+    Path | None, typer.Option("--from", help="A spec as JSON, as `spec show --json` prints it; options add to it.")
+]
+
+
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="The spec's id.")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="The data set. Default: the one of the same name.")] = "",
-    target: Annotated[
-        str, typer.Option("--target", "-t", help="The column that holds gold labels. None: labels come from votes.")
-    ] = "",
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            "-c",
-            help="A class, as name or name=value,value (merged values). May be repeated. Default: the target's values.",
-        ),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", "-x", help="A column that models must not read. May be repeated.")
-    ] = None,
-    input_column: Annotated[
-        list[str] | None, typer.Option("--input", "-i", help="Read only this column. May be repeated.")
-    ] = None,
-    metric: Annotated[
-        str, typer.Option("--metric", help=f"One of: {', '.join(choices.words(types.Metric))}. Default: macro_f1.")
-    ] = "",
-    beta: Annotated[float, typer.Option("--beta", help="Beta of f_beta.")] = 0.0,
-    positive: Annotated[str, typer.Option("--positive", help="The class that f_beta and average_precision look at.")] = "",
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="A row may have any number of classes.")] = False,
-    separator: Annotated[str, typer.Option("--separator", help="Separates the values of a multi-label target cell.")] = "",
-    balance: Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")] = False,
-    abstain_below: Annotated[
-        float, typer.Option("--abstain-below", help="Abstain where the largest probability is below this.")
-    ] = 0.0,
-    cost: Annotated[
-        str, typer.Option("--cost", help="The cost matrix as JSON, a row per true class, or the file that holds it.")
-    ] = "",
-    slice_column: Annotated[
-        list[str] | None, typer.Option("--slice", help="Report scores apart for each value of this column. May be repeated.")
-    ] = None,
-    supersedes: Annotated[str, typer.Option("--supersedes", help="The spec that this one replaces.")] = "",
+    dataset: Dataset = "",
+    target: Target = "",
+    classes: Classes = None,
+    exclude: Exclude = None,
+    input_column: Input = None,
+    metric: Measure = "",
+    beta: Beta = 0.0,
+    positive: Positive = "",
+    multi_label: MultiLabel = False,
+    separator: Separator = "",
+    balance: Balance = False,
+    abstain_below: Abstain = 0.0,
+    cost: Cost = "",
+    slice_column: Slice = None,
+    supersedes: Supersedes = "",
+    source: Source = None,
     project: Project = "default",
     json: Json = False,
 ) -> None:
     """Create a spec. It never changes; a later one supersedes it."""
-    fields: dict[str, Any] = {
-        "excluded_columns": exclude or [],
-        "input_columns": input_column or [],
-        "beta": beta,
-        "positive_class": positive,
-        "task": types.TASK_MULTI_LABEL if multi_label else types.TASK_UNSPECIFIED,
-        "label_separator": separator,
-        "balance_classes": balance,
-        "abstain_below": abstain_below,
-        "cost_matrix": _costs(cost),
-        "slice_columns": slice_column or [],
-        "supersedes": names.full("problemSpecs", supersedes, project) if supersedes else "",
-    }
+    spec = _read(source) if source else types.ProblemSpec()
+    given = types.ProblemSpec(
+        dataset=names.full("datasets", dataset or name, project) if dataset or not spec.dataset else "",
+        target_column=target, classes=map(_class, classes or []), excluded_columns=exclude, input_columns=input_column,
+        metric=_metric_number(metric), beta=beta, positive_class=positive, label_separator=separator, balance_classes=balance,
+        task=types.TASK_MULTI_LABEL if multi_label else types.TASK_UNSPECIFIED, abstain_below=abstain_below,
+        cost_matrix=_costs(cost), slice_columns=slice_column,
+        supersedes=names.full("problemSpecs", supersedes, project) if supersedes else "",
+    )  # fmt: skip
+    spec.MergeFrom(given)
     with connect(project) as client:
-        try:
-            spec = client.create_spec(
-                name, dataset=dataset or name, target=target, metric=metric or 0, classes=map(_class, classes or []), **fields
-            )
-        except ValueError as error:
-            raise Mistake(f"--metric: {error}") from None
+        request = pb.CreateProblemSpecRequest(parent=f"projects/{project}", problem_spec_id=name, problem_spec=spec)
+        made = client.specs.CreateProblemSpec(request)
     if json:
-        return output.show_json(spec)
-    output.done(f"Created {spec.name}.")
-    show_spec(spec)
+        return output.show_json(made)
+    output.done(f"Created {made.name}.")
+    show_spec(made)
+
+
+def _metric_number(word: str) -> Any:
+    try:
+        return choices.number(types.Metric, word or 0)
+    except ValueError as error:
+        raise Mistake(f"--metric: {error}") from None
+
+
+def _read(file: Path) -> types.ProblemSpec:
+    """A spec that was printed before, without what only the server may say."""
+    try:
+        spec = json_format.Parse(file.read_text(encoding="utf-8"), types.ProblemSpec())
+    except (OSError, ValueError, json_format.ParseError) as error:
+        raise Mistake(f"{file} holds no spec as JSON: {error}") from None
+    for field in ("name", "version", "create_time", "warnings", "resolved_inputs"):
+        spec.ClearField(field)
+    return spec
 
 
 def _class(text: str) -> types.ClassDefinition:

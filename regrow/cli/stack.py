@@ -71,7 +71,7 @@ def stop_on_signals() -> None:
             asked.set()
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a hang-up is no reason to stop
             signal.signal(number, stop)
 

@@ -23,7 +23,14 @@ from regrow.cli.datasets import bare_name, profile_of, show_understanding, size_
 from regrow.cli.options import DATA, PATIENCE, Data, Mistake, Project, pairs
 from regrow.cli.stack import announce, stop_on_signals, wait_for_stop
 from regrow.client import Client
-from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials
+from regrow.credentials import (
+    Credentials,
+    credentials_file,
+    key_of_folder,
+    store_credentials,
+    store_key_of_folder,
+    stored_credentials,
+)
 from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2, problem_specs_pb2
@@ -108,6 +115,8 @@ def gateway(data: Path) -> Iterator[Gateway]:
     busy = any(problem_of(f"127.0.0.1:{port}") for port in PORTS.values())
     with Local(data=data, free_ports=busy, tell=output.tell) as own:
         credentials = announce(own, show_key=False)
+        if own.admin_key:
+            output.tell(f"Your admin key is kept in {credentials_file()}, where your commands find it.")
         if not credentials.key:
             credentials = Credentials(url=own.url, grpc_address=own.grpc_address, key=_key_of(data))
             store_credentials(credentials)

@@ -6,7 +6,6 @@ A folder belongs to one supervisor at a time: the lock file says so, and goes wi
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -25,6 +24,11 @@ from typing import IO
 from regrow.local import processes
 from regrow.local.ports import free_ports, problem_of
 from regrow.local.supervisor import KEY, SERVICES, Supervisor, command_for, end_leftovers, read_state
+
+try:
+    import fcntl
+except ImportError:  # Windows: the client and its commands work there, the launcher doesn't
+    fcntl = None  # type: ignore[assignment]
 
 PORTS = {
     "REGROW_GATEWAY_HTTP_ADDRESS": 8080,
@@ -92,9 +96,12 @@ class Local:
 
     def stop(self) -> None:
         """Ends the services in order and gives the data folder back."""
-        if self.supervisor is not None and self._thread is not None:
+        if self.supervisor is not None:
             self.supervisor.stop()
-            self._thread.join()
+            if self._thread is not None:
+                self._thread.join()
+            else:
+                self.supervisor.end_all()
         if self._lock is not None:
             self._lock.close()
 
@@ -177,7 +184,11 @@ class Local:
 
 
 def check_installed() -> None:
-    """Raises `LaunchError` where only the client is installed."""
+    """Raises `LaunchError` where only the client is installed, or on a system that has no file locks."""
+    if fcntl is None:
+        raise LaunchError(
+            "The services run on Linux and macOS. On Windows, start them in WSL or a container, then `regrow login`."
+        )
     try:
         missing = [s for s in SERVICES if importlib.util.find_spec(f"services.{s}") is None]
     except ModuleNotFoundError:
@@ -240,7 +251,8 @@ def reset_key(data: Path) -> str:
 
 def _lock(file: IO[str]) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -7,6 +7,7 @@ ends them first.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -79,7 +80,7 @@ class Supervisor:
         while not self._stopping.wait(LOOK_EVERY):
             for child in self.children.values():
                 self._tend(child)
-        self._end_all()
+        self.end_all()
 
     def stop(self) -> None:
         """Makes `run` end the services and return."""
@@ -109,10 +110,19 @@ class Supervisor:
             end_group(child.process.pid)
             pause = child.died(now)
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            self.tell(f"{child.service} died ({how}); starting it again in {pause:.1f} s. Log: {self.log_of(child.service)}")
+            self._say(f"{child.service} died ({how}); starting it again in {pause:.1f} s. Log: {self.log_of(child.service)}")
         if child.process is None and now >= child.start_at:
-            self._launch(child)
-            self.write_state()
+            try:
+                self._launch(child)
+                self.write_state()
+            except OSError as error:  # a full disk or process table may be over in a moment: the others must be kept meanwhile
+                pause = child.died(now) if child.process is None else 0.0
+                self._say(f"{child.service} can't be started ({error.strerror}); trying again in {pause:.1f} s.")
+
+    def _say(self, line: str) -> None:
+        """Tells a person, where there still is one: a closed terminal is no reason to stop keeping the services."""
+        with contextlib.suppress(OSError, ValueError):
+            self.tell(line)
 
     def _launch(self, child: Child) -> None:
         path = self.log_of(child.service)
@@ -142,7 +152,7 @@ class Supervisor:
                 else:
                     log.write(raw)
 
-    def _end_all(self) -> None:
+    def end_all(self) -> None:
         """The gateway first, so that no call finds half a system; then those that it called."""
         for services in (("gateway",), ("training", "labeling", "registry")):
             self._end([c.process for s in services if (c := self.children.get(s)) and c.process is not None])

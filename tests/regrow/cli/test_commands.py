@@ -383,3 +383,42 @@ def test_output_into_a_closed_pipe_is_no_traceback(gateway: Any) -> None:
     command = f"{sys.executable} -m regrow.cli runs designs --json | head -c 10"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
+
+
+def test_a_spec_can_be_made_of_one_that_was_printed(run: Run, gateway: Any, tmp_path: Path) -> None:
+    first = problem_spec_pb2.ProblemSpec(
+        name="projects/default/problemSpecs/a", version=1, dataset="projects/default/datasets/d", excluded_columns=["x"],
+        classes=[problem_spec_pb2.ClassDefinition(name="good", description="Praise.")], warnings=["few rows"],
+    )  # fmt: skip
+    gateway.on("GetProblemSpec", lambda _: first)
+    gateway.on("CreateProblemSpec", lambda request: request.problem_spec)
+    _, printed, _ = run("spec", "show", "a", "--json")
+    (tmp_path / "a.json").write_text(printed)
+    words = (
+        "--from",
+        str(tmp_path / "a.json"),
+        "-x",
+        "y",
+        "-c",
+        "bad=awful,poor",
+        "--cost",
+        "[[0, 1], [5, 0]]",
+        "--metric",
+        "expected-cost",
+    )
+    assert run("spec", "create", "b", *words)[0] == 0
+    sent = gateway.requests[-1].problem_spec
+    assert (sent.name, sent.version, list(sent.warnings)) == ("", 0, [])
+    assert (sent.dataset, list(sent.excluded_columns)) == ("projects/default/datasets/d", ["x", "y"])
+    assert [(c.name, c.description, list(c.source_values)) for c in sent.classes] == [
+        ("good", "Praise.", []),
+        ("bad", "", ["awful", "poor"]),
+    ]
+    assert [list(row.costs) for row in sent.cost_matrix] == [[0, 1], [5, 0]]
+    assert sent.metric == problem_spec_pb2.METRIC_EXPECTED_COST
+
+
+def test_a_file_that_can_t_be_written_is_no_traceback(run: Run, gateway: Any) -> None:
+    gateway.on("Predict", lambda _: gateway_pb2.PredictResponse(predictions=[gateway_pb2.Prediction()]))
+    code, _, err = run("predict", "m", "a=1", "-o", "/nowhere/out.csv")
+    assert (code, err) == (1, "Error: /nowhere/out.csv: No such file or directory.\n")

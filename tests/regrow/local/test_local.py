@@ -214,3 +214,25 @@ def test_a_machine_without_the_services_is_told_what_to_install(monkeypatch: pyt
     monkeypatch.setattr(launcher.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LaunchError, match="pip install"):
         launcher.check_installed()
+
+
+def test_a_service_that_can_t_be_launched_leaves_nothing_running(make: Callable[[], Local]) -> None:
+    local = make()
+    local.command = lambda service: ["/nowhere/python"] if service == "training" else command(service)
+    with pytest.raises(FileNotFoundError):
+        local.start()
+    assert local.supervisor is not None
+    assert all(child.process is None or child.process.poll() is not None for child in local.supervisor.children.values())
+
+
+def test_a_restart_that_fails_for_now_is_tried_again(make: Callable[[], Local], lines: list[str]) -> None:
+    local, broken = make(), [False]
+    local.command = lambda service: ["/nowhere/python"] if broken[0] and service == "labeling" else command(service)
+    local.start()
+    broken[0] = True
+    before = pid_of(local, "labeling")
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: any("labeling can't be started (No such file" in line for line in lines))
+    broken[0] = False
+    wait_until(lambda: pid_of(local, "labeling") != before)
+    assert processes.is_alive(read_state(local.data)["services"]["labeling"])
