@@ -21,7 +21,7 @@ from regrow.labeling.v1 import (
     votes_pb2_grpc,
 )
 from regrow.types.v1 import problem_spec_pb2, schema_pb2
-from services.common.errors import AlreadyExists, FailedPrecondition, InvalidFields, NotFound, UnsafeExpression
+from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, InvalidFields, NotFound, UnsafeExpression
 from services.common.rpc.client import internal_channel
 from services.labeling.app import start
 from services.labeling.settings import LabelingSettings
@@ -127,7 +127,7 @@ def test_mistakes_arrive_with_their_reason(channel, spec, labelers):
         create(labelers, spec, "bad", sql={"expression": "label = 'spam'", "class_name": "spam"})
     with pytest.raises(UnsafeExpression, match="character 2"):
         create(labelers, spec, "bad", regex={"column": "text", "pattern": "a(", "class_name": "spam"})
-    with pytest.raises(InvalidFields, match="is missing"):
+    with pytest.raises(InvalidField, match="is missing"):
         create(labelers, spec, "bad")
     with pytest.raises(NotFound):
         labelers.GetLabeler(labelers_pb2.GetLabelerRequest(name=f"{SHOP}/labelers/nope"))
