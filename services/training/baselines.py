@@ -17,6 +17,8 @@ Doubles = npt.NDArray[np.float64]
 _PLAIN = 1.0
 """scikit-learn's default strength: nothing is tuned in a baseline."""
 _ITERATIONS = 100
+_ITERATIONS_OF_MANY_CLASSES = 40
+_MANY_CLASSES = 20
 _MOST_WORK = 2_000_000
 
 
@@ -78,7 +80,8 @@ def _regression(
 
     weights = fit_linear(
         inputs(ground.training, len(ground.targets)).take(rows), ground.targets[rows], ground.weights[rows],
-        strength=_PLAIN, multi_label=spec.multi_label, iterations=_ITERATIONS,
+        strength=_PLAIN, multi_label=spec.multi_label, 
+        iterations=_ITERATIONS if len(spec.classes) <= _MANY_CLASSES else _ITERATIONS_OF_MANY_CLASSES,
     )  # fmt: skip
     logits = logits_of(weights, inputs(ground.holdout, ground.holdout_rows))
     return Baseline(name=name, description=description, probabilities=probabilities_of(logits, spec.multi_label))

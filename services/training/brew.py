@@ -72,7 +72,7 @@ def learn(task: Task) -> Learned:
     for number, one in enumerate(candidates, start=1):
         task.emit(_event(task, number, len(candidates), one, held, best=one is best))
     chosen = best.inputs
-    model = LinearModel(_fit(task, chosen, task.everything.train, best.strength, None))
+    model = LinearModel(_fit(task, chosen, task.everything.train, best.strength, best.start))
     notes = [f"Regularisation: C = {best.strength:g} had the least loss of {', '.join(f'{s:g}' for s in path)}."]
     reads = tuple(task.features)
     if chosen is not whole:
@@ -84,10 +84,14 @@ def learn(task: Task) -> Learned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """One strength on one choice of inputs: its held logits, calibrated loss on them, and its mean training loss."""
+    """One strength on one choice of inputs: its held logits, calibrated loss on them, and its mean training loss.
+
+    `start` are the weights that the last split ended with: all rows end near them.
+    """
 
     inputs: Inputs
     strength: float
+    start: Weights
     held: Doubles
     loss: float
     training: float
@@ -108,7 +112,8 @@ def _candidates(task: Task, inputs: Inputs, path: tuple[float, ...], held: Rows)
         temperature = fit_temperature(z, task.targets[held], task.weights[held], task.spec.multi_label)
         loss = cross_entropy(z / temperature, task.targets[held], task.weights[held], task.spec.multi_label)
         training = float(np.mean([step.training[i] for step in steps]))
-        found.append(_Candidate(inputs=inputs, strength=strength, held=z, loss=loss, training=training))
+        start = steps[-1].weights[i]
+        found.append(_Candidate(inputs=inputs, strength=strength, start=start, held=z, loss=loss, training=training))
     return found
 
 
@@ -121,19 +126,21 @@ def _inputs(task: Task) -> Inputs:
 class _Path:
     held: Doubles
     training: list[float]
+    weights: list[Weights]
 
 
 def _path(task: Task, inputs: Inputs, split: Split, path: tuple[float, ...]) -> _Path:
     """Held logits `(strengths, held, classes)` and training losses, each fit starting where the weaker one ended."""
     weights: Weights | None = None
     seen, unseen = inputs.take(split.train), inputs.take(split.held)
-    answers, losses = list[Doubles](), list[float]()
+    answers, losses, ends = list[Doubles](), list[float](), list[Weights]()
     for strength in path:
         weights = _fit(task, inputs, split.train, strength, weights)
+        ends.append(weights)
         answers.append(logits_of(weights, unseen))
         fitted = logits_of(weights, seen)
         losses.append(cross_entropy(fitted, task.targets[split.train], task.weights[split.train], task.spec.multi_label))
-    return _Path(held=np.stack(answers), training=losses)
+    return _Path(held=np.stack(answers), training=losses, weights=ends)
 
 
 def _event(task: Task, number: int, count: int, one: _Candidate, held: Rows, *, best: bool) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Schedule:
     """At most this many passes over the training rows."""
     patience: int = 8
     """Stop when the selection slice hasn't improved for this many epochs."""
-    batch_size: int = 64
+    batch_size: int = 0
+    """Rows a step; 0: a tenth of the rows, at least 8 and at most 128."""
     learning_rate: float = 0.0
     weight_decay: float = 0.02
     dropout: float = 0.2
@@ -107,7 +108,7 @@ def check(schedule: Schedule) -> Schedule:
         "design.longest": (0 <= design.longest <= 4096, "must be 0 (as many as suit) to 4096."),
         "epochs": (1 <= schedule.epochs <= 1000, "must be 1 to 1000."),
         "patience": (1 <= schedule.patience <= 1000, "must be 1 to 1000."),
-        "batch_size": (1 <= schedule.batch_size <= 4096, "must be 1 to 4096."),
+        "batch_size": (0 <= schedule.batch_size <= 4096, "must be 0 (as suits the rows) to 4096."),
         "learning_rate": (0 <= schedule.learning_rate <= 1, "must be 0 (the design's own) to 1."),
         "weight_decay": (0 <= schedule.weight_decay <= 1, "must be 0 to 1."),
         "dropout": (0 <= schedule.dropout < 1, "must be at least 0 and below 1."),

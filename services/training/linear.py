@@ -18,6 +18,7 @@ from services.common.bundle.features import Feature
 from services.common.bundle.terms import Ragged
 
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +32,13 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The same rows as a sparse `(rows, terms)` and a dense `(rows, width)` matrix; zero columns where one is missing."""
+    """The same rows as a sparse `(rows, terms)` and a dense `(rows, width)` matrix; zero columns where one is missing.
+
+    Single precision: the products with 77 classes of banking77 take a third of the time, and TF-IDF weights are no more exact.
+    """
 
     terms: sp.csr_matrix
-    table: Doubles
+    table: Floats
 
     def __len__(self) -> int:
         return int(self.terms.shape[0])
@@ -48,21 +52,22 @@ def inputs_of(features: dict[str, Feature], rows: int, terms: int) -> Inputs:
     """The linear model's inputs from features by modality."""
     text, table = features.get("text"), features.get("table")
     if isinstance(text, Ragged):
-        matrix = sp.csr_matrix((text.values.astype(np.float64), text.indices, text.starts), shape=(rows, terms))
+        matrix = sp.csr_matrix((text.values, text.indices, text.starts), shape=(rows, terms))
     else:
-        matrix = sp.csr_matrix((rows, 0), dtype=np.float64)
-    dense = np.zeros((rows, 0)) if table is None else np.asarray(table, dtype=np.float64)
+        matrix = sp.csr_matrix((rows, 0), dtype=np.float32)
+    dense = np.zeros((rows, 0), dtype=np.float32) if table is None else np.asarray(table, dtype=np.float32)
     return Inputs(terms=matrix, table=dense)
 
 
 def logits_of(weights: Weights, inputs: Inputs) -> Doubles:
     """`(rows, classes)`."""
-    return np.asarray(inputs.terms @ weights.text + inputs.table @ weights.table + weights.bias)
+    text, table = weights.text.astype(np.float32), weights.table.astype(np.float32)
+    return np.asarray(inputs.terms @ text + inputs.table @ table + weights.bias, dtype=np.float64)
 
 
 def fit_linear(
     inputs: Inputs,
-    targets: npt.NDArray[np.float32],
+    targets: Floats,
     row_weights: Doubles,
     *,
     strength: float,
@@ -78,27 +83,26 @@ def fit_linear(
     wanted = targets[:, 1:] if binary else targets
     sigmoid = binary or multi_label
     sizes = (inputs.terms.shape[1], inputs.table.shape[1], wanted.shape[1])
-    transposed = inputs.terms.T.tocsr()
     scale = 1.0 / max(row_weights.sum(), 1e-12)
 
     def objective(flat: Doubles) -> tuple[float, Doubles]:
         w = _unpack(flat, sizes)
         z = logits_of(w, inputs)  # (rows, classes)
         loss, slope = _sigmoid_loss(z, wanted) if sigmoid else _softmax_loss(z, wanted)
-        slope *= row_weights[:, None] * scale
+        slope = (slope * row_weights[:, None] * scale).astype(np.float32)
         penalty = (np.square(w.text).sum() + np.square(w.table).sum()) * scale / (2.0 * strength)
-        text = transposed @ slope + w.text * (scale / strength)
+        text = inputs.terms.T @ slope + w.text * (scale / strength)
         table = inputs.table.T @ slope + w.table * (scale / strength)
         return float(row_weights @ loss * scale + penalty), _pack(Weights(text=text, table=table, bias=slope.sum(axis=0)))
 
     first = _pack(_one_column(start) if binary and start else start) if start else np.zeros((sum(sizes[:2]) + 1) * sizes[2])
-    options = {"maxiter": iterations, "maxcor": 10, "ftol": 1e-9, "gtol": 1e-5}
+    options = {"maxiter": iterations, "maxcor": 10, "ftol": 1e-7, "gtol": 1e-5}
     found = minimize(objective, first, jac=True, method="L-BFGS-B", options=cast(Any, options))
     solved = _unpack(found.x, sizes)
     return _two_columns(solved) if binary else solved
 
 
-def _softmax_loss(z: Doubles, targets: npt.NDArray[np.float32]) -> tuple[Doubles, Doubles]:
+def _softmax_loss(z: Doubles, targets: Floats) -> tuple[Doubles, Doubles]:
     """Loss per row and its slope in the logits, for targets that sum to 1."""
     raised = z - z.max(axis=1, keepdims=True)
     exponentials = np.exp(raised)
@@ -107,7 +111,7 @@ def _softmax_loss(z: Doubles, targets: npt.NDArray[np.float32]) -> tuple[Doubles
     return loss, exponentials / total - targets
 
 
-def _sigmoid_loss(z: Doubles, targets: npt.NDArray[np.float32]) -> tuple[Doubles, Doubles]:
+def _sigmoid_loss(z: Doubles, targets: Floats) -> tuple[Doubles, Doubles]:
     """Loss per row, summed over independent classes, and its slope in the logits."""
     loss = (np.logaddexp(0.0, z) - targets * z).sum(axis=1)
     return loss, 1.0 / (1.0 + np.exp(-np.clip(z, -500, 500))) - targets

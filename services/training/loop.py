@@ -61,7 +61,7 @@ def train(
     whether or not they are all run, so that ten epochs of sixty are the same ten everywhere.
     """
     shuffle = np.random.default_rng(seed)
-    batch_size = schedule.batch_size or int(np.clip(len(split.train) // 32, 16, 128))
+    batch_size = schedule.batch_size or int(np.clip(len(split.train) // 10, 8, 128))
     steps = schedule.epochs * math.ceil(len(split.train) / batch_size)
     optimizer = torch.optim.AdamW(_groups(network, schedule), betas=(0.9, 0.95))
     # One-tenth warm-up, then a cosine down to a tenth: fits any number of epochs without tuning.

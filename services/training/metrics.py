@@ -19,7 +19,7 @@ Flags = npt.NDArray[np.bool_]
 
 DRAWS = 1000
 _BLOCK = 2_000_000
-_MOST_COUNTS = 50_000_000
+_MOST_COUNTS = 10_000_000
 _MOST_RANKED = 20
 _TINY = 1e-15
 

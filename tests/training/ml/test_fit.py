@@ -39,7 +39,7 @@ def test_brew_learns_reports_and_predicts_what_it_measured(review_problem, brewe
     predicted = bundle.predict(rows)
     right = np.mean([c == [label] for c, label in zip(predicted.classes, held["label"], strict=True)])
     assert right == pytest.approx(report["holdout"]["metrics"]["accuracy"]["value"])
-    assert [e["type"] for e in events][0] == "stage" and events[-1]["type"] == "report"
+    assert events[0]["type"] == "stage" and events[-1]["type"] == "report"
     assert json.loads(json.dumps(events, allow_nan=False)) == events
 
 
@@ -78,7 +78,8 @@ def test_brew_needs_neither_torch_nor_scikit_learn_and_repeats_itself_in_another
         "from services.common.objects import DirectoryStore\n"
         "from services.training.fit import TrainingTask, fit\n"
         "task = TrainingTask.from_json(json.loads(pathlib.Path(sys.argv[1]).read_text()))\n"
-        "result = fit(task, DirectoryStore(pathlib.Path(sys.argv[2])), lambda e: None, pathlib.Path(sys.argv[3]), lambda: False)\n"
+        "store = DirectoryStore(pathlib.Path(sys.argv[2]))\n"
+        "result = fit(task, store, lambda e: None, pathlib.Path(sys.argv[3]), lambda: False)\n"
         "assert not {'torch', 'sklearn', 'transformers'} & set(sys.modules), sorted(sys.modules)\n"
         "print(result.bundle_digest)\n"
     )

@@ -19,7 +19,7 @@ def a_spec(classes: int = 2, **more) -> ProblemSpec:
             inputs=(InputColumn(name="x", kind="numeric"),),
             classes=tuple(ClassDefinition(name=f"c{i}") for i in range(classes)),
             **more,
-        )  # fmt: skip
+        )
     )
 
 
