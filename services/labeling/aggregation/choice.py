@@ -1,7 +1,8 @@
 """From votes and gold to probabilities: picks the method, checks the label model, and falls back honestly.
 
-No label model is safe alone: each published one loses to the majority vote somewhere. So Dawid-Skene has to overlap, has not
-to collapse, and has not to lose against majority on gold rows that it didn't learn from; else majority it is, with a note.
+No label model is safe alone: each published one loses to the majority vote somewhere. So labelers have to overlap, and the
+model must not lose against majority on gold rows that it didn't learn from, nor, where gold is too little to judge, collapse or
+contradict the votes; else majority it is, with a note.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.labeling.aggregation.votes import Bools, Floats, Gold, Ints, Patte
 MOST_CLASSES = 1_000
 MOST_PARAMETERS = 20_000_000
 MOST_POSTERIORS = 50_000_000
+_ENOUGH_GOLD = 30
 _COLLAPSE_ROWS, _COLLAPSE_SHARE, _LEAST_AGREEMENT = 10, 0.1, 0.5
 
 
@@ -64,7 +66,9 @@ def aggregate(votes: Votes, gold: Gold, method: Method, *, prior: Floats | None 
     patterns = patterns_of(votes, labels)
     if (problem := _too_large(patterns, votes)) is None:
         modelled = _modelled(votes, gold, patterns, prior)
-        problem = _collapse(patterns, modelled.cases, votes.classes) or _loss(gold, modelled.held_out, counted.held_out, votes)
+        problem = _loss(gold, modelled.held_out, counted.held_out, votes)
+        if problem is None and _judges(gold, votes).sum() < _ENOUGH_GOLD:
+            problem = _collapse(patterns, modelled.cases, votes.classes)
         if problem is None:
             return modelled
     return replace(counted, notes=(f"Dawid-Skene was left for majority: {problem}.",))
@@ -148,12 +152,18 @@ def _collapse(patterns: Patterns, cases: Floats, classes: int) -> str | None:
 
 def _loss(gold: Gold, modelled: Floats, counted: Floats, votes: Votes) -> str | None:
     """Whether majority is significantly better on gold rows with votes (one-sided sign test, 5%)."""
-    usable = gold.estimates & votes.covered()[gold.rows]
+    usable = _judges(gold, votes)
     model, count = (credit(p[usable], gold.members[usable]) for p in (modelled, counted))
     better, worse = int((model > count).sum()), int((model < count).sum())
     if worse <= better or _tail(worse, better + worse) > 0.05:
         return None
     return f"on {int(usable.sum())} gold rows with votes it is right on {model.mean():.1%}, majority on {count.mean():.1%}"
+
+
+def _judges(gold: Gold, votes: Votes) -> Bools:
+    """Which gold rows can tell a good model from a bad one: rows with votes that came to be gold by chance."""
+    judging: Bools = gold.estimates & votes.covered()[gold.rows]
+    return judging
 
 
 def credit(probabilities: Floats, members: Bools) -> Floats:

@@ -82,6 +82,18 @@ def test_a_model_that_loses_on_gold_it_didnt_see_is_left_for_majority():
     assert choice._loss(picked, 1 - told[1], told[1], votes) is None, "rows that somebody picked estimate nothing"
 
 
+def test_gold_may_show_that_most_votes_are_wrong():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 1000)
+    matrix = np.stack([np.where(rng.random(1000) < 0.2, truth, 1 - truth) for _ in range(3)], axis=1)
+    votes = votes_from_matrix(matrix, 2, voters(3))
+    found = aggregate(votes, gold_of(range(0, 200), truth[:200]), Method.AUTOMATIC)
+    assert found.method is Method.DAWID_SKENE
+    assert (found.cases[found.case_of].argmax(1) == truth)[200:].mean() > 0.85
+    untold = aggregate(votes, no_gold(2), Method.AUTOMATIC)
+    assert (untold.cases[untold.case_of].argmax(1) == truth).mean() < 0.15, "votes alone can't show it"
+
+
 def test_too_many_classes_are_counted_with_a_note():
     classes, rows = 10_000, 300
     rng = np.random.default_rng(0)
