@@ -26,7 +26,7 @@ import grpc
 
 from regrow import choices, names, uploading
 from regrow.calling import STREAM, Calls, is_passing
-from regrow.credentials import stored_credentials
+from regrow.credentials import key_for, stored_credentials
 from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from regrow.labeling.v1 import (
@@ -55,16 +55,15 @@ class Client:
     """A connection to a gateway. `timeout` is the deadline of a quick call in seconds; uploads and watching have an hour.
 
     `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
-    `address` is `host:port`, or `https://host:port` for TLS.
+    `address` is `host:port`, or `https://host:port` for TLS; without a key, the one that was stored for this address is used.
     """
 
     def __init__(
         self, address: str = "", key: str = "", *, timeout: float = 60.0, project: str = "default", retry_for: float = 20.0
     ) -> None:
-        known = stored_credentials()
-        self.address = address or known.grpc_address
+        self.address = address or stored_credentials().grpc_address
         self.project = project
-        self._calls = Calls(key or known.key, self.address, timeout=timeout, retry_for=retry_for)
+        self._calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
         self._retry_for = retry_for
         self._channel = grpc.intercept_channel(_channel(self.address), self._calls)
         self.datasets = datasets_pb2_grpc.DatasetServiceStub(self._channel)

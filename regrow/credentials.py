@@ -46,6 +46,12 @@ def stored_credentials() -> Credentials:
     )
 
 
+def key_for(address: str) -> str:
+    """The key to use at an address: the environment's, else the stored one, but only at the gateway that it was stored for."""
+    known = stored_credentials()
+    return os.environ.get("REGROW_KEY") or (known.key if address == known.grpc_address else "")
+
+
 def store_credentials(credentials: Credentials) -> Path:
     """Makes these the ones that are used from now on, and answers where they are kept."""
     return _write({**_read(), **asdict(credentials)})

@@ -54,8 +54,7 @@ def up(
         announce(running, show_key=not background)
 
     with Local(data=data, free_ports=free_ports, settings=settings, tell=output.tell, on_ready=ready):
-        output.tell("Running. Ctrl-C stops it.")
-        wait_for_stop()
+        wait_for_stop("Running. Ctrl-C stops it.")
 
 
 def _addresses(http: str, grpc: str) -> dict[str, str]:
@@ -76,9 +75,10 @@ def stop_on_signals() -> None:
             signal.signal(number, stop)
 
 
-def wait_for_stop() -> None:
-    """Blocks until `stop_on_signals` interrupts."""
+def wait_for_stop(meanwhile: str) -> None:
+    """Says what goes on, and blocks until `stop_on_signals` interrupts."""
     try:
+        output.tell(meanwhile)
         threading.Event().wait()
     except KeyboardInterrupt:
         output.tell("Stopping; calls under way may finish.")

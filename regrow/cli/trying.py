@@ -79,8 +79,9 @@ def try_file(
         output.tell(f"From file to served model in {time.monotonic() - started:.0f} s.")
         trial.show_how_to_call(where.credentials)
         if where.own is not None and not end:
-            output.tell(f"Regrow keeps running at {where.own.url}. Ctrl-C stops it; `regrow up --data {data}` starts it again.")
-            wait_for_stop()
+            wait_for_stop(
+                f"Regrow keeps running at {where.own.url}. Ctrl-C stops it; `regrow up --data {data}` starts it again."
+            )
 
 
 def check_file(file: Path, target: str) -> None:

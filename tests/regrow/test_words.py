@@ -12,6 +12,7 @@ from regrow import choices, names
 from regrow.credentials import (
     Credentials,
     credentials_file,
+    key_for,
     key_of_folder,
     store_credentials,
     store_key_of_folder,
@@ -88,3 +89,10 @@ def test_each_data_folder_keeps_its_own_key(tmp_path: Path) -> None:
 def test_a_damaged_credentials_file_is_as_good_as_none() -> None:
     credentials_file().write_text("{half")
     assert stored_credentials() == Credentials()
+
+
+def test_a_stored_key_is_sent_to_no_other_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    store_credentials(Credentials(grpc_address="mine:1", key="rg_one"))
+    assert (key_for("mine:1"), key_for("other:1")) == ("rg_one", "")
+    monkeypatch.setenv("REGROW_KEY", "rg_env")
+    assert key_for("other:1") == "rg_env"
