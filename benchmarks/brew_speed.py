@@ -66,7 +66,9 @@ def main() -> int:
         ("brew through the product", statistics.median(ours), scores[-1][0]),
     ]
     show(f"5,000 reviews, upload to score, median of {rounds}", ["system", "seconds", "macro F1 (own holdouts)"], rows)
-    console.print(f"The product takes {statistics.median(ours) / statistics.median(theirs):.2f} times as long as the bare script.")
+    console.print(
+        f"The product takes {statistics.median(ours) / statistics.median(theirs):.2f} times as long as the bare script."
+    )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Do designs earn their keep? Ad clicks over 20 holdouts, and women's clothing reviews without `Rating`. Through the public API.
+"""Do designs earn their keep? Ad clicks over 20 holdouts, and women's clothing reviews without `Rating`. By the public API.
 
     python benchmarks/designs.py ad-click [--salts 20]
     python benchmarks/designs.py womens
@@ -84,21 +84,37 @@ def womens() -> int:
     with product() as (_, client):
         carve = datasets_pb2.Holdout(ignored_columns=["Recommended IND", "row_id"])
         client.import_file(WOMENS, dataset_id="womens", holdout=carve, kinds={"Title": "text", "Review Text": "text"})
-        client.create_spec("recommended", dataset="womens", target="Recommended IND", metric="average_precision", excluded_columns=excluded)
+        client.create_spec(
+            "recommended", dataset="womens", target="Recommended IND", metric="average_precision", excluded_columns=excluded
+        )
         made = client.create_label_set("womens", problem_spec="recommended")
         held = _held_out(client, "womens")
         runs = dict(
-            zip(designs, run_all(client, [client.create_run(made.name, model="womens", template=d) for d in designs]), strict=True)
+            zip(
+                designs,
+                run_all(client, [client.create_run(made.name, model="womens", template=d) for d in designs]),
+                strict=True,
+            )
         )
     peer = _womens_peer(frame, held)
     metrics = ["average_precision", "macro_f1", "accuracy"]
     rows: list[Any] = [("scikit-learn TF-IDF logistic regression (peer)", *(peer[m] for m in metrics))]
-    rows += [(f"{name} (baseline)", *(holdout(runs["brew"], m, name) for m in metrics)) for name in ("majority_class", "logistic_regression")]
+    rows += [
+        (f"{name} (baseline)", *(holdout(runs["brew"], m, name) for m in metrics))
+        for name in ("majority_class", "logistic_regression")
+    ]
     rows += [(design, *(holdout(run, m) for m in metrics)) for design, run in runs.items()]
     show(f"Women's clothing without Rating, {len(held)} holdout rows", ["system", *metrics], rows)
     ap = {design: holdout(run, "average_precision") for design, run in runs.items()}
     single = max(ap["text-brew"], ap["table"])
-    return verdict([(f"text + table {ap['text-table']:.4f} >= better single modality {single:.4f} - .003", ap["text-table"] >= single - 0.003)])
+    return verdict(
+        [
+            (
+                f"text + table {ap['text-table']:.4f} >= better single modality {single:.4f} - .003",
+                ap["text-table"] >= single - 0.003,
+            )
+        ]
+    )
 
 
 def _held_out(client: Client, dataset: str) -> np.ndarray:

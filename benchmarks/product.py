@@ -71,14 +71,21 @@ def vote_for_gold(client: Client, dataset: str, labeler: str, truth: Mapping[int
     name = client.name("labelers", labeler)
     client.write_votes(
         dataset,
-        [votes_pb2.Vote(row=row, labeler=name, class_names=[label], drawn=votes_pb2.DRAWN_RANDOM) for row, label in truth.items()],
+        [
+            votes_pb2.Vote(row=row, labeler=name, class_names=[label], drawn=votes_pb2.DRAWN_RANDOM)
+            for row, label in truth.items()
+        ],
     )
 
 
 def label_set(client: Client, dataset: str, spec: str, labelers: Sequence[str], **fields: Any) -> label_sets_pb2.LabelSet:
     """A label set of these labelers' votes alone, without the target column's training cells."""
     return client.create_label_set(
-        dataset, problem_spec=spec, labelers=[client.name("labelers", one) for one in labelers], ignore_target_column=True, **fields
+        dataset,
+        problem_spec=spec,
+        labelers=[client.name("labelers", one) for one in labelers],
+        ignore_target_column=True,
+        **fields,
     )
 
 

@@ -1,4 +1,4 @@
-"""YouTube comments from 20 gold labels: labelers and gold together, beside gold alone and majority vote. Through the public API.
+"""YouTube comments from 20 gold labels: labelers and gold, beside gold alone and majority vote. Through the public API.
 
     python benchmarks/weak_supervision.py [--draws 20] [--gold 20] [--design brew]
 

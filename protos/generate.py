@@ -39,7 +39,7 @@ def validate_descriptors() -> descriptor_pb2.FileDescriptorSet:
 
 
 def generate(out: Path) -> None:
-    """Writes every stub and `regrow/api.binpb` under `out`. Raises `SystemExit` with protoc's message where a proto is wrong."""
+    """Writes every stub and `regrow/api.binpb` under `out`. Raises `SystemExit` where a proto is wrong."""
     sources = sorted(str(p.relative_to(PROTOS)) for p in (PROTOS / "regrow").rglob("*.proto"))
     with tempfile.TemporaryDirectory() as work:
         known = Path(work) / "validate.binpb"
@@ -50,8 +50,15 @@ def generate(out: Path) -> None:
         stubs = [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
         _run([*common, *stubs, *sources])
         _run([*common, "--include_imports", "--include_source_info", f"--descriptor_set_out={image}", *sources])
-        _run(["protoc", f"--descriptor_set_in={known}", f"--python_out={out / 'regrow'}", f"--pyi_out={out / 'regrow'}",
-              "buf/validate/validate.proto"])
+        _run(
+            [
+                "protoc",
+                f"--descriptor_set_in={known}",
+                f"--python_out={out / 'regrow'}",
+                f"--pyi_out={out / 'regrow'}",
+                "buf/validate/validate.proto",
+            ]
+        )
     _bring_validate_home(out / "regrow")
 
 

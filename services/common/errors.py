@@ -131,7 +131,9 @@ class EtagMismatch(Conflicting):
     def __init__(self, name: str, *, sent: str, current: str) -> None:
         super().__init__(
             f"'{name}' changed since you read it (you sent etag '{sent}', it is '{current}'). Read it again and decide again.",
-            name=name, sent=sent, current=current,
+            name=name,
+            sent=sent,
+            current=current,
         )
 
 
@@ -232,5 +234,6 @@ class DigestMismatch(Damaged):
     def __init__(self, what: str, *, expected: str, actual: str) -> None:
         super().__init__(
             f"{what} is damaged: its sha256 is {actual}, but {expected} was recorded. Restore the object store from a backup.",
-            expected=expected, actual=actual,
+            expected=expected,
+            actual=actual,
         )

@@ -1,8 +1,8 @@
 """Pages of lists (AIP-158): sizes are coerced, never refused, and a token is opaque to callers.
 
-    wanted = page(request.page_size, request.page_token, query=request.filter)
-    rows = rows_after(wanted.after, wanted.limit + 1)
-    token = encode_token({"id": rows[wanted.limit - 1].id}, query=request.filter) if len(rows) > wanted.limit else ""
+wanted = page(request.page_size, request.page_token, query=request.filter)
+rows = rows_after(wanted.after, wanted.limit + 1)
+token = encode_token({"id": rows[wanted.limit - 1].id}, query=request.filter) if len(rows) > wanted.limit else ""
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from regrow.types.v1 import problem_spec_pb2 as pb
 from regrow.types.v1 import schema_pb2
+from services.common.errors import InvalidField
 from services.common.spec import ClassDefinition, InputColumn, Metric, ProblemSpec, Task
 
 _TASKS = {
@@ -37,19 +39,25 @@ _TASK_NUMBERS = {task: number for number, task in _TASKS.items()}
 _METRIC_NUMBERS = {metric: number for number, metric in _METRICS.items()}
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
+T = TypeVar("T")
+
 
 def spec_from_proto(message: pb.ProblemSpec) -> ProblemSpec:
-    """The spec that a service answered. A message on create has no inputs yet and lacks what is inferred."""
+    """The spec that a service answered. A message on create has no inputs yet and lacks what is inferred.
+
+    Raises `InvalidField` for a number that no enum value of this release has.
+    """
     return ProblemSpec(
         name=message.name, dataset=message.dataset, version=message.version or 1, supersedes=message.supersedes,
-        task=_TASKS[message.task],
+        task=_known(_TASKS, message.task, "problem_spec.task"),
         classes=tuple(
             ClassDefinition(name=c.name, description=c.description, source_values=tuple(c.source_values), parent=c.parent)
             for c in message.classes
         ),
         target_column=message.target_column,
-        inputs=tuple(InputColumn(name=c.name, kind=_KINDS[c.kind]) for c in message.resolved_inputs),
-        metric=_METRICS[message.metric], beta=message.beta or 1.0, positive_class=message.positive_class,
+        inputs=tuple(InputColumn(name=c.name, kind=_known(_KINDS, c.kind, "problem_spec.resolved_inputs")) for c in message.resolved_inputs),
+        metric=_known(_METRICS, message.metric, "problem_spec.metric"), beta=message.beta or 1.0,
+        positive_class=message.positive_class,
         class_weights=tuple(message.class_weights), balance_classes=message.balance_classes,
         cost_matrix=tuple(tuple(row.costs) for row in message.cost_matrix), abstain_below=message.abstain_below,
         slice_columns=tuple(message.slice_columns), label_separator=message.label_separator or "|",
@@ -76,3 +84,9 @@ def spec_to_proto(spec: ProblemSpec, *, created: datetime | None = None, **field
     if created is not None:
         message.create_time.FromDatetime(created)
     return message
+
+
+def _known(values: Mapping[Any, T], number: int, field: str) -> T:
+    if number not in values:
+        raise InvalidField(field, f"{number} stands for nothing that this release knows.")
+    return values[number]

@@ -84,13 +84,16 @@ def address_in_use(address: str, problem: str) -> FailedPrecondition:
     if port.isdigit() and int(port) and (holder := who_listens(int(port))):
         return FailedPrecondition(
             f"Port {port} is in use by {holder}. Stop it, or choose another address than '{address}'.",
-            reason="ADDRESS_IN_USE", address=address, holder=holder,
+            reason="ADDRESS_IN_USE",
+            address=address,
+            holder=holder,
         )
     why = f" ({problem})" if problem else ""
     return FailedPrecondition(
         f"Can't listen on '{address}'{why}: port {port} is in use, or the host isn't one of this machine."
         " Choose another address.",
-        reason="ADDRESS_IN_USE", address=address,
+        reason="ADDRESS_IN_USE",
+        address=address,
     )
 
 

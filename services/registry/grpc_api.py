@@ -42,11 +42,11 @@ _Context = grpc.ServicerContext
 
 def add_servicers(server: grpc.Server, registry: Registry) -> None:
     """Registers the five services."""
-    rpc.add_ProjectServiceServicer_to_server(Projects(registry), server)  # type: ignore[no-untyped-call]
-    rpc.add_ModelServiceServicer_to_server(Models(registry), server)  # type: ignore[no-untyped-call]
-    rpc.add_VersionServiceServicer_to_server(Versions(registry), server)  # type: ignore[no-untyped-call]
-    rpc.add_AliasServiceServicer_to_server(Aliases(registry), server)  # type: ignore[no-untyped-call]
-    rpc.add_ArtifactServiceServicer_to_server(Artifacts(registry), server)  # type: ignore[no-untyped-call]
+    rpc.add_ProjectServiceServicer_to_server(Projects(registry), server)
+    rpc.add_ModelServiceServicer_to_server(Models(registry), server)
+    rpc.add_VersionServiceServicer_to_server(Versions(registry), server)
+    rpc.add_AliasServiceServicer_to_server(Aliases(registry), server)
+    rpc.add_ArtifactServiceServicer_to_server(Artifacts(registry), server)
 
 
 class Projects(rpc.ProjectServiceServicer):

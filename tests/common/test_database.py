@@ -65,7 +65,7 @@ def upgrade():
     )
     op.create_index(op.f("ix_idempotency_keys_created"), "idempotency_keys", ["created"])
 '''
-SECOND = '''
+SECOND = """
 import sqlalchemy as sa
 from alembic import op
 revision, down_revision = "0002", "0001"
@@ -73,7 +73,7 @@ def upgrade():
     with op.batch_alter_table("items") as table:
         table.alter_column("count", type_=sa.BigInteger())
     {then}
-'''
+"""
 ENVIRONMENT = """
 from alembic import context
 from services.common.database import new_metadata, run_migrations

@@ -37,7 +37,10 @@ class Engine(Generic[Opened]):
         """Runs `script` in a process of its own, with `engine` and `sys` at hand; ended with the test."""
         process = subprocess.Popen(
             [sys.executable, "-c", f"import sys\n{self.source}\n{script}", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         self.children.append(process)
         return process

@@ -103,8 +103,11 @@ def test_an_append_of_nothing_is_nothing(log: EventLog) -> None:
 
 def test_an_unknown_topic_is_told(log: EventLog) -> None:
     calls = [
-        lambda: log.append("no.such", numbered(1)), lambda: log.consumer(["no.such"]), lambda: log.ends("no.such"),
-        lambda: log.consumer([PREDICTIONS, "no.such"], group="g"), lambda: log.committed("g", "no.such"),
+        lambda: log.append("no.such", numbered(1)),
+        lambda: log.consumer(["no.such"]),
+        lambda: log.ends("no.such"),
+        lambda: log.consumer([PREDICTIONS, "no.such"], group="g"),
+        lambda: log.committed("g", "no.such"),
     ]
     for call in calls:
         with pytest.raises(NotFound, match=r"no\.such"):

@@ -30,9 +30,7 @@ def assign(topics: Mapping[int, str], members: Mapping[str, Set[str]], holders: 
     return owners
 
 
-def _next_move(
-    owners: Mapping[int, str], readers: Mapping[int, list[str]], loads: Mapping[str, int]
-) -> tuple[int, str] | None:
+def _next_move(owners: Mapping[int, str], readers: Mapping[int, list[str]], loads: Mapping[str, int]) -> tuple[int, str] | None:
     """A slot and its better owner. Each move lowers the sum of the squared loads, so the moves end."""
     for slot, owner in owners.items():
         idlest = min(readers[slot], key=loads.__getitem__)

@@ -60,7 +60,12 @@ def run_consumer(
     log's retention now and then. Raises `NotFound` for an unknown topic.
     """
     loop = _Loop(
-        log=log, group=group, handle=handle, stop=stop, max_records=max_records, first_pause=first_pause,
+        log=log,
+        group=group,
+        handle=handle,
+        stop=stop,
+        max_records=max_records,
+        first_pause=first_pause,
         on_lag=on_lag or (lambda lag: None),
     )
     while not stop.is_set():

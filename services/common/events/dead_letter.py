@@ -46,8 +46,12 @@ def read_dead_letter(record: Record) -> DeadLetter:
     headers = record.headers
     try:
         return DeadLetter(
-            record=record, topic=headers["regrow_topic"], partition=int(headers["regrow_partition"]),
-            offset=int(headers["regrow_offset"]), group=headers["regrow_group"], reason=headers["regrow_reason"],
+            record=record,
+            topic=headers["regrow_topic"],
+            partition=int(headers["regrow_partition"]),
+            offset=int(headers["regrow_offset"]),
+            group=headers["regrow_group"],
+            reason=headers["regrow_reason"],
             replays=int(headers.get(_REPLAYS, "0")),
         )
     except (KeyError, ValueError):

@@ -169,8 +169,13 @@ class SqliteConsumer:
         topic, partition = self._names[slot]
         identity, key, value, headers, time_us, _ = row
         return Record(
-            topic=topic, partition=partition, offset=identity & ((1 << SLOT_BITS) - 1), key=key, value=value,
-            headers=json.loads(headers), time=_EPOCH + timedelta(microseconds=time_us),
+            topic=topic,
+            partition=partition,
+            offset=identity & ((1 << SLOT_BITS) - 1),
+            key=key,
+            value=value,
+            headers=json.loads(headers),
+            time=_EPOCH + timedelta(microseconds=time_us),
         )
 
 

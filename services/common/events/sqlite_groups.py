@@ -77,8 +77,9 @@ def renew(connection: sqlite3.Connection, members: Iterable[Member], now: float)
 
 def store_positions(connection: sqlite3.Connection, me: Member, offsets: Mapping[int, int]) -> Set[int]:
     """Stores the group's positions; answers the slots that aren't mine (any more), whose positions stay as they are."""
-    owned = {slot for (slot,) in connection.execute(
-        "SELECT slot FROM ownership WHERE grp = ? AND owner = ?", (me.group, me.name))}
+    owned = {
+        slot for (slot,) in connection.execute("SELECT slot FROM ownership WHERE grp = ? AND owner = ?", (me.group, me.name))
+    }
     for slot, offset in offsets.items():
         topic, end = connection.execute("SELECT topic, next_offset FROM partitions WHERE slot = ?", (slot,)).fetchone()
         if not 0 <= offset <= end:
@@ -123,8 +124,7 @@ def _choose_heirs(connection: sqlite3.Connection, group: str) -> None:
     seats = connection.execute("SELECT name, topics FROM members WHERE grp = ? ORDER BY seat", (group,))
     members = {name: frozenset(json.loads(topics)) for name, topics in seats.fetchall()}
     topics = dict(connection.execute("SELECT slot, topic FROM partitions").fetchall())
-    holders = dict(connection.execute(
-        "SELECT slot, coalesce(heir, owner) FROM ownership WHERE grp = ?", (group,)).fetchall())
+    holders = dict(connection.execute("SELECT slot, coalesce(heir, owner) FROM ownership WHERE grp = ?", (group,)).fetchall())
     heirs = assign(topics, members, holders)
     connection.execute("UPDATE ownership SET heir = NULL WHERE grp = ?", (group,))
     connection.executemany(

@@ -49,7 +49,7 @@ def _cell(value: object, kind: Kind) -> str | None:
 
 
 def _read(texts: pa.StringArray, column: Column, numbers: Sequence[bool]) -> pa.Array:
-    """As the column is spelled, else plainly: JSON writes times its own way. A JSON number has one spelling: 1.5 is never 15."""
+    """As the column is spelled, else plainly: JSON writes times its own way. A JSON number has one spelling."""
     values = typed(texts, column)
     if not column.style or not (any(numbers) or values.null_count > texts.null_count):
         return values

@@ -10,6 +10,7 @@ from google.api.httpbody_pb2 import HttpBody
 from regrow.labeling.v1 import datasets_pb2
 from regrow.labeling.v1 import label_sets_pb2 as pb
 from regrow.labeling.v1 import label_sets_pb2_grpc as rpc
+from services.common.errors import InvalidField
 from services.common.frames.export import CONTENT_TYPES
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
@@ -44,6 +45,8 @@ class LabelSetServicer(rpc.LabelSetServiceServicer):
     def CreateLabelSet(self, request: pb.CreateLabelSetRequest, context: _Context) -> pb.LabelSet:
         """See the proto."""
         wanted = request.label_set
+        if wanted.method not in _METHODS:
+            raise InvalidField("label_set.method", f"{wanted.method} stands for nothing that this release knows.")
         order = LabelSetOrder(
             parent=request.parent, problem_spec=wanted.problem_spec, label_set_id=request.label_set_id,
             dataset_version="" if wanted.dataset_version == "latest" else wanted.dataset_version,

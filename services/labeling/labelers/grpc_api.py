@@ -88,9 +88,7 @@ class LabelerServicer(rpc.LabelerServiceServicer):
 
 
 def _labeler(message: pb.Labeler) -> Labeler:
-    return Labeler(
-        name="", problem_spec=message.problem_spec, definition=_definition(message), description=message.description
-    )
+    return Labeler(name="", problem_spec=message.problem_spec, definition=_definition(message), description=message.description)
 
 
 def _definition(message: pb.Labeler) -> Definition:

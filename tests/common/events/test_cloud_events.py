@@ -13,19 +13,33 @@ GOOD = envelope(id="7", type="dev.regrow.feedback.v1", source="/gateway", time=M
 
 def test_the_headers_are_those_of_binary_mode() -> None:
     assert GOOD == {
-        "ce_id": "7", "ce_type": "dev.regrow.feedback.v1", "ce_source": "/gateway", "ce_specversion": "1.0",
-        "ce_time": "2026-01-31T09:30:00.123456+00:00", "content-type": "application/protobuf",
+        "ce_id": "7",
+        "ce_type": "dev.regrow.feedback.v1",
+        "ce_source": "/gateway",
+        "ce_specversion": "1.0",
+        "ce_time": "2026-01-31T09:30:00.123456+00:00",
+        "content-type": "application/protobuf",
     }
 
 
 def test_what_was_written_is_read_back() -> None:
     zone = timezone(timedelta(hours=-5))
     headers = envelope(
-        id="ü 1", type="t", source="urn:x", time=MOMENT.astimezone(zone), subject="m", content_type="application/json",
+        id="ü 1",
+        type="t",
+        source="urn:x",
+        time=MOMENT.astimezone(zone),
+        subject="m",
+        content_type="application/json",
         extensions={"traceparent": "00-a-b-01"},
     )
     assert read_envelope(headers) == CloudEvent(
-        id="ü 1", type="t", source="urn:x", time=MOMENT, subject="m", content_type="application/json",
+        id="ü 1",
+        type="t",
+        source="urn:x",
+        time=MOMENT,
+        subject="m",
+        content_type="application/json",
         extensions={"traceparent": "00-a-b-01"},
     )
 
@@ -45,9 +59,16 @@ def test_a_header_that_every_event_needs_is_asked_for(header: str, value: str | 
 @pytest.mark.parametrize(
     ("header", "value"),
     [
-        ("ce_specversion", "0.3"), ("ce_source", "not a uri"), ("ce_subject", ""), ("ce_time", "yesterday"),
-        ("ce_time", "2026-01-31"), ("ce_time", "2026-01-31T09:30:00"), ("ce_time", "2026-02-31T09:30:00Z"),
-        ("ce_Trace", "x"), ("ce_" + "a" * 21, "x"), ("ce_", "x"),
+        ("ce_specversion", "0.3"),
+        ("ce_source", "not a uri"),
+        ("ce_subject", ""),
+        ("ce_time", "yesterday"),
+        ("ce_time", "2026-01-31"),
+        ("ce_time", "2026-01-31T09:30:00"),
+        ("ce_time", "2026-02-31T09:30:00Z"),
+        ("ce_Trace", "x"),
+        ("ce_" + "a" * 21, "x"),
+        ("ce_", "x"),
     ],
 )
 def test_a_malformed_header_is_named(header: str, value: str) -> None:

@@ -28,8 +28,14 @@ ONE = [Event(key="m", value=b"1")]
 def everything(log: SqliteLog) -> list[Callable[[], object]]:
     """Each way of using the log."""
     return [
-        lambda: log.append(REGISTRY, ONE), lambda: log.consumer([REGISTRY]), lambda: log.consumer([REGISTRY], group="g"),
-        lambda: log.ends(REGISTRY), lambda: log.committed("g", REGISTRY), log.apply_retention, log.ensure_topics, log.check,
+        lambda: log.append(REGISTRY, ONE),
+        lambda: log.consumer([REGISTRY]),
+        lambda: log.consumer([REGISTRY], group="g"),
+        lambda: log.ends(REGISTRY),
+        lambda: log.committed("g", REGISTRY),
+        log.apply_retention,
+        log.ensure_topics,
+        log.check,
     ]
 
 
@@ -193,8 +199,13 @@ print(log.append("regrow.registry", [Event(key="m", value=b"1")]))
 def test_processes_that_start_at_once_make_one_log(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     starters = [
-        subprocess.Popen([sys.executable, "-c", STARTER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                         env={"PYTHONPATH": str(ROOT)})
+        subprocess.Popen(
+            [sys.executable, "-c", STARTER, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT)},
+        )
         for _ in range(3)
     ]
     answers = sorted(starter.communicate("go\n")[0].strip() for starter in starters)

@@ -70,8 +70,12 @@ def test_a_missing_folder_is_an_unavailable_engine_and_not_an_empty_store(store:
     store.put(DATASETS, "a", b"1")
     (tmp_path / "objects").rename(tmp_path / "unmounted")
     calls = [
-        lambda: store.get(DATASETS, "a"), lambda: store.list(DATASETS), lambda: store.delete(DATASETS, "a"),
-        lambda: store.put(DATASETS, "a", b""), lambda: store.exists(DATASETS, "a"), store.check,
+        lambda: store.get(DATASETS, "a"),
+        lambda: store.list(DATASETS),
+        lambda: store.delete(DATASETS, "a"),
+        lambda: store.put(DATASETS, "a", b""),
+        lambda: store.exists(DATASETS, "a"),
+        store.check,
     ]
     for call in calls:
         with pytest.raises(EngineUnavailable, match="objects can't be reached"):

@@ -53,7 +53,13 @@ def upgrade() -> None:
         sa.Column("votes", sa.BigInteger(), nullable=False),
         sa.Column("created", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_vote_blocks"),
-        sa.UniqueConstraint("dataset", "labeler", "part_digest", "schema_digest", name="uq_vote_blocks_dataset_labeler_part_digest_schema_digest"),
+        sa.UniqueConstraint(
+            "dataset",
+            "labeler",
+            "part_digest",
+            "schema_digest",
+            name="uq_vote_blocks_dataset_labeler_part_digest_schema_digest",
+        ),
     )
     op.create_table(
         "label_sets",
