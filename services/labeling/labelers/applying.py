@@ -24,7 +24,7 @@ from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 from services.labeling.datasets.model import Version
 from services.labeling.labelers.blocks import RowVotes, join, write_block
-from services.labeling.labelers.rules import Labeler, Sql
+from services.labeling.labelers.rules import Labeler, Sql, check_definition
 from services.labeling.labelers.sandbox import SqlLimits
 from services.labeling.labelers.storage import VoteBlock, add_block, blocks_of, schema_digest
 from services.labeling.labelers.voting import Ballots, Voter, ready
@@ -93,6 +93,7 @@ class Applying:
             for one in waiting:
                 with _telling(one):
                     assert one.labeler.program is not None
+                    check_definition(one.labeler.program, spec, version.schema)  # columns may have changed since
                     voter = ready(one.labeler.program, spec, version.schema, self._scratch, self._limits)
                     voters[one.labeler.name] = stack.enter_context(voter)
             for part in parts:

@@ -174,6 +174,14 @@ def test_one_labelers_failure_doesnt_stop_the_others(world, labelers):
     assert outcomes[2].votes > 0
 
 
+def test_a_column_that_changed_its_kind_is_told(world, labelers):
+    number = make(world, labelers, Keyword(column="comment", keywords=("free",), class_name="spam"))
+    world.datasets.append_rows(world.dataset, [{"comment": "7"}])
+    world.datasets.update_schema(world.dataset, {"comment": Kind.NUMERIC})
+    _, (outcome,) = labelers.apply(SHOP, f"{world.dataset}/versions/latest", [number.name])
+    assert "'comment' is numeric, not text" in outcome.problem
+
+
 def test_two_applies_at_once_keep_one_block(world, labelers):
     labeler = make(world, labelers, Keyword(column="comment", keywords=("free",), class_name="spam"))
     outcomes = []

@@ -228,3 +228,11 @@ def test_the_message_carries_all_of_a_spec():
         for metric in Metric:
             one = replace(spec, task=task, metric=metric)
             assert spec_from_proto(spec_to_proto(one)) == one
+
+
+def test_an_enum_value_of_a_later_release_is_told():
+    spec = ProblemSpec(name="projects/p/problemSpecs/s", dataset="projects/p/datasets/d", classes=(), inputs=())
+    message = spec_to_proto(spec)
+    message.metric = 99
+    with pytest.raises(InvalidField, match=r"problem_spec\.metric: 99 stands for nothing"):
+        spec_from_proto(message)
