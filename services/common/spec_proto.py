@@ -56,7 +56,8 @@ def spec_from_proto(message: pb.ProblemSpec) -> ProblemSpec:
         ),
         target_column=message.target_column,
         inputs=tuple(
-            InputColumn(name=c.name, kind=_known(_KINDS, c.kind, "problem_spec.resolved_inputs")) for c in message.resolved_inputs
+            InputColumn(name=c.name, kind=_known(_KINDS, c.kind, "problem_spec.resolved_inputs"))
+            for c in message.resolved_inputs
         ),
         metric=_known(_METRICS, message.metric, "problem_spec.metric"), beta=message.beta or 1.0,
         positive_class=message.positive_class,
