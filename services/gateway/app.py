@@ -8,7 +8,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -44,6 +45,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.system import System
 from services.gateway.upstreams import Upstreams
 
+FIRST_KEY = "Your admin key. It is shown only this once; keep it like a password:"
 _SET_ALIAS = "/regrow.registry.v1.AliasService/SetAlias"
 _FLUSH_SECONDS = 10.0
 _FIRST_READING_SECONDS = 3.0
@@ -181,10 +183,17 @@ class _Http(uvicorn.Server):
         yield
 
 
-async def open_gateway(settings: GatewaySettings) -> tuple[Gateway, str | None]:
-    """Opens the engines and starts. The second is the secret of the first admin key, where this start made it."""
+async def open_gateway(
+    settings: GatewaySettings, *, on_first_key: Callable[[str], None] = lambda _: None
+) -> tuple[Gateway, str | None]:
+    """Opens the engines and starts. The second is the secret of the first admin key, where this start made it.
+
+    `on_first_key` hears it as soon as it is kept: a start that fails afterwards must not take it along.
+    """
     database = await asyncio.to_thread(open_keys, settings.database())
     first = await asyncio.to_thread(handlers.create_first, database)
+    if first is not None:
+        on_first_key(first)
     events = await asyncio.to_thread(events_from, settings)
     gateway = Gateway(settings, database, events)
     try:
@@ -197,9 +206,7 @@ async def open_gateway(settings: GatewaySettings) -> tuple[Gateway, str | None]:
 
 async def run(settings: GatewaySettings) -> None:
     """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the running calls."""
-    gateway, first = await open_gateway(settings)
-    if first is not None:
-        _print_key("Your admin key. It is shown only this once; keep it like a password:", first)
+    gateway, _ = await open_gateway(settings, on_first_key=partial(_print_key, FIRST_KEY))
     close_metrics = serve_metrics(settings.metrics_address) if settings.metrics_address else None
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
