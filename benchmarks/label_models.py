@@ -4,9 +4,9 @@
 
 Prints the accuracy of each label model on the 250 test rows (fitted on the votes of all rows, on no label), then that of a
 logistic regression on TF-IDF trained on its labels with random gold rows, beside gold alone, and the processor time of
-Dawid-Skene on many rows by 50 labelers with 10% coverage. Majority is the baseline. Ends with 1 where labelers and gold through Dawid-Skene
-are below .90 on average, or below gold alone + .10. The seven functions that are rules read every row; the other three are
-imported votes, whose silence says nothing.
+Dawid-Skene on many rows by 50 labelers with 10% coverage. Majority is the baseline. Ends with 1 where labelers and gold
+through Dawid-Skene are below .90 on average, or below gold alone + .10. The seven functions that are rules read every row;
+the other three are imported votes, whose silence says nothing.
 """
 
 from __future__ import annotations

@@ -325,6 +325,7 @@ def test_multi_label_gold_and_votes(world, labelers, label_sets):
         assert shown[3] == "R|B"
 
 
+@pytest.mark.slow
 def test_ten_thousand_classes_make_a_label_set_and_too_many_rows_a_clear_refusal(world, labelers, label_sets, monkeypatch):
     classes = [ClassDefinition(name=f"c{i}") for i in range(10_000)]
     rows = [f"row {i},c{i * 37 % 10_000}" for i in range(40)]
