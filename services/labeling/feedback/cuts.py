@@ -21,11 +21,13 @@ from sqlalchemy.orm import Session
 
 from services.common.database import Database, now
 from services.common.errors import FailedPrecondition, RequestIdReused
+from services.common.events.port import PREDICTIONS
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.model import Origin, Version
 from services.labeling.feedback.lag import applied
 from services.labeling.feedback.rows import fitted_rows
-from services.labeling.feedback.storage import CutRow, CutVote, SubjectRow
+from services.labeling.feedback.rules import Reason
+from services.labeling.feedback.storage import CutRow, CutVote, SubjectRow, UnmatchedRow
 from services.labeling.votes.ledger import newest_position, retract
 from services.labeling.votes.storage import Entry, LedgerEntry, chunks, hold, insert_entries
 
@@ -52,6 +54,10 @@ class Order:
     fingerprint: str
     reached: Offsets = field(default_factory=dict)
     """How far the consumer group has come by the log's own account: dead letters count as applied."""
+    predictions: Offsets = field(default_factory=dict)
+    """Where the predictions ended when the cut was first asked for: feedback that waits may still be joined by these."""
+    reached_predictions: Offsets = field(default_factory=dict)
+    """As `reached`, of the predictions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,13 +237,27 @@ def _pending(session: Session, cut: CutRow) -> Sequence[SubjectRow]:
 
 
 def _check_applied(session: Session, order: Order) -> None:
-    done = applied(session, order.reached)
-    behind = {key: offset - done.get(key, 0) for key, offset in order.offsets.items() if offset > done.get(key, 0)}
+    behind = _behind(order.offsets, applied(session, order.reached))
+    if not behind and session.scalars(_waiting(order)).first() is not None:
+        behind = _behind(order.predictions, applied(session, order.reached_predictions, PREDICTIONS))
     if behind:
         raise FailedPrecondition(
-            f"{sum(behind.values())} records before these offsets aren't applied yet. Call again in a moment.",
-            reason="NOT_APPLIED_YET", records=sum(behind.values()),
+            f"{behind} records before these offsets aren't applied yet. Call again in a moment.",
+            reason="NOT_APPLIED_YET", records=behind,
         )  # fmt: skip
+
+
+def _behind(wanted: Offsets, done: Offsets) -> int:
+    return sum(max(0, offset - done.get(key, 0)) for key, offset in wanted.items())
+
+
+def _waiting(order: Order) -> sa.Select[int]:
+    """Feedback before the cut whose prediction hasn't been seen, which one that is still on the log may be."""
+    return sa.select(UnmatchedRow.sequence).where(
+        UnmatchedRow.model == order.model,
+        UnmatchedRow.reason == Reason.UNKNOWN_PREDICTION,
+        _below(order.offsets, UnmatchedRow),
+    )
 
 
 def _feedback(order: Order) -> sa.Select[int]:
@@ -261,9 +281,8 @@ def _retracted() -> sa.Exists:
     return sa.exists().where(retraction.target == LedgerEntry.position, retraction.kind == Entry.RETRACTION)
 
 
-def _below(offsets: Offsets) -> sa.ColumnElement[bool]:
-    """Whether a vote's event lies before the cut; a partition that isn't named counts for nothing."""
-    entry = LedgerEntry
+def _below(offsets: Offsets, entry: type[LedgerEntry] | type[UnmatchedRow] = LedgerEntry) -> sa.ColumnElement[bool]:
+    """Whether an event lies before the cut; a partition that isn't named counts for nothing."""
     return sa.or_(
         sa.false(),
         *(

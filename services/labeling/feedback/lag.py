@@ -32,9 +32,9 @@ def store_offsets(session: Session, offsets: Offsets) -> None:
             row.next_offset = max(row.next_offset, offset)
 
 
-def applied(session: Session, reached: Offsets) -> dict[tuple[str, int], int]:
+def applied(session: Session, reached: Offsets, topic: str = FEEDBACK) -> dict[tuple[str, int], int]:
     """The further of this database's account and the group's commits: a dead letter is committed but never stored here."""
-    stored = stored_offsets(session, FEEDBACK)
+    stored = stored_offsets(session, topic)
     return {key: max(stored.get(key, 0), reached.get(key, 0)) for key in stored.keys() | reached.keys()}
 
 

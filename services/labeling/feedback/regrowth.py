@@ -7,7 +7,7 @@ from dataclasses import replace
 from services.common import names
 from services.common.database import Database
 from services.common.errors import InvalidField
-from services.common.events.port import FEEDBACK, EventLog
+from services.common.events.port import FEEDBACK, PREDICTIONS, EventLog
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.feedback import cuts
 from services.labeling.feedback.cuts import Cut, Offsets, Order, State
@@ -19,6 +19,7 @@ from services.labeling.specs.handlers import get_spec
 from services.labeling.votes.storage import hold
 
 LABEL_SET = "projects/{project}/datasets/{dataset}/labelSets/{label_set}"
+_MOST_ASKED = 1_000
 
 
 class Regrowth:
@@ -29,6 +30,8 @@ class Regrowth:
         self._datasets = datasets
         self._label_sets = label_sets
         self._log = log
+        self._asked: dict[str, Offsets] = {}
+        """Where the predictions ended when a cut was first asked for; asked anew after a restart."""
 
     def cut(self, model: str, base_label_set: str, offsets: Offsets, *, request_id: str, fingerprint: str) -> Cut:
         """A label set that counts feedback about `model` before `offsets`, and the rows that it brought.
@@ -42,6 +45,7 @@ class Regrowth:
             cut = self._place(cut.id)
         if cut.state is State.PLACED:
             cut = self._aggregate(cut)
+        self._asked.pop(_asked(model, request_id), None)
         return cut
 
     def _order(self, model: str, base_label_set: str, offsets: Offsets, request_id: str, fingerprint: str) -> Order:
@@ -51,9 +55,13 @@ class Regrowth:
             raise InvalidField("base_label_set", f"'{base_label_set}' belongs to another project than '{model}'.")
         if not request_id or len(request_id) > 100:
             raise InvalidField("request_id", "must have 1 to 100 characters: without it a repeated call would cut twice.")
+        if len(self._asked) > _MOST_ASKED:
+            self._asked.clear()
         return Order(
             model=model, base_label_set=base_label_set, dataset=f"projects/{project}/datasets/{base['dataset']}",
             offsets=offsets, request_id=request_id, fingerprint=fingerprint, reached=self._log.committed(GROUP, FEEDBACK),
+            predictions=self._asked.setdefault(_asked(model, request_id), self._log.ends(PREDICTIONS)),
+            reached_predictions=self._log.committed(GROUP, PREDICTIONS),
         )  # fmt: skip
 
     def _begin(self, order: Order) -> Cut:
@@ -85,6 +93,10 @@ class Regrowth:
         made = self._label_sets.create(order, up_to=cut.up_to, request_id=f"cut-{cut.id}", fingerprint=cut.fingerprint)
         with self._database.session() as session:
             return cuts.finish(session, cut.id, made.name)
+
+
+def _asked(model: str, request_id: str) -> str:
+    return f"{model} {request_id}"
 
 
 def _votes_for(labeler: Labeler, problem_spec: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -69,6 +71,12 @@ def send(production, count=3, first=0, classes=("spam",)):
         production.label(f"e{number}", f"p{number}", classes)
 
 
+def first_predictions(production, count):
+    """The first predictions on the log, read by nobody's group."""
+    with closing(production.world.log.consumer([PREDICTIONS], start="earliest")) as reader:
+        return reader.poll(timeout=timedelta(seconds=5), max_records=count)
+
+
 def reason(call):
     with pytest.raises(FailedPrecondition) as caught:
         call()
@@ -109,6 +117,23 @@ def test_a_cut_waits_until_all_records_before_it_are_applied(production, cut):
     production.apply(PREDICTIONS)
     assert reason(cut) == "NOT_APPLIED_YET"
     production.apply(FEEDBACK)
+    assert cut().feedback_votes == 3
+
+
+def test_a_cut_waits_for_predictions_on_the_log_while_feedback_about_them_waits(production, cut):
+    send(production)
+    production.apply(FEEDBACK)
+    assert production.feedback.stats(MODEL).unmatched == 3
+    assert reason(cut) == "NOT_APPLIED_YET"
+    production.predict("one that came after the cut was asked for")
+    production.consumer.handle_predictions(first_predictions(production, 3))
+    assert cut().feedback_votes == 3
+
+
+def test_feedback_about_a_prediction_that_never_was_does_not_hold_a_cut_up(production, cut):
+    send(production)
+    production.label("stray", "never was")
+    production.apply()
     assert cut().feedback_votes == 3
 
 
