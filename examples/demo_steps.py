@@ -261,6 +261,9 @@ def watch_regrowth(client: Client, report: Report, policy: str) -> policies_pb2.
         for regrowth in wait_for_regrowth(client, policy):
             progress.update(progress.task_ids[0], description=f"regrowth: {state_name(regrowth)}")
             report.say(f"{time.monotonic() - begun:5.1f} s  {state_name(regrowth)}")
+    if regrowth.label_set:
+        made = client.label_sets.GetLabelSet(label_sets_pb2.GetLabelSetRequest(name=regrowth.label_set))
+        show_label_set(report, made)
     show_comparison(report, regrowth)
     promoted = regrowth.state == policies_pb2.REGROWTH_STATE_PROMOTED
     report.must(promoted, f"The challenger was not promoted ({state_name(regrowth)}): {regrowth.decision}")
