@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,11 @@ class Table:
     def training(self) -> Ints:
         """Numbers of the training rows, ascending; a position in this array is a row of the label model."""
         return self.row[~self.holdout]
+
+    def without(self, rows: Ints) -> Table:
+        """The table but for the rows with these numbers."""
+        kept = ~np.isin(self.row, rows)
+        return replace(self, row=self.row[kept], holdout=self.holdout[kept], target=self.target[kept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.common import names
 from services.common.database import Database
 from services.common.errors import AlreadyExists, InvalidField
+from services.common.frames.holdout import HoldoutRule
 from services.common.frames.kinds import listed
 from services.common.frames.label_sets import read_label_set, write_label_set
 from services.common.frames.parquet import read_manifest
@@ -19,11 +20,12 @@ from services.common.idempotency import recall, remember
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 from services.labeling.datasets.model import DATASET, Version, split_version_name
-from services.labeling.datasets.storage import get_version
+from services.labeling.datasets.storage import get_dataset, get_version
 from services.labeling.label_sets import gathering, storage
 from services.labeling.label_sets.exporting import export_label_set
 from services.labeling.label_sets.making import Ingredients, Made, make
 from services.labeling.label_sets.model import LABEL_SET, LabelSet, LabelSetOrder
+from services.labeling.label_sets.twins import twins_of_holdout
 from services.labeling.labelers.handlers import Labeler, Labelers, get_labeler
 from services.labeling.labelers.storage import VoteBlock, applied_labelers, blocks_of, read_labelers, schema_digest
 from services.labeling.request_ids import IdempotencyKey
@@ -41,12 +43,21 @@ def get_label_set(session: Session, name: str) -> LabelSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Subject:
-    """What an order means: the version, the spec, the labelers that count, and what to note about those that don't."""
+    """What an order means: the version, the spec, the labelers that count, and what to note about what doesn't.
+
+    `rule` carved the holdout of the first `imported` rows; later ones were appended.
+    """
 
     version: Version
+    imported: int
+    rule: HoldoutRule
     spec: ProblemSpec
     labelers: tuple[Labeler, ...]
     notes: tuple[str, ...]
+
+    def noting(self, *notes: str) -> _Subject:
+        """With more notes; empty ones say nothing."""
+        return replace(self, notes=(*self.notes, *filter(None, notes)))
 
 
 class LabelSets:
@@ -115,7 +126,7 @@ class LabelSets:
             position = newest_position(session, order.parent) if up_to is None else up_to
             standing = standing_votes(session, order.parent, [labeler.name for labeler in subject.labelers], position)
         subject = self._keep_applied(subject)
-        table = gathering.read_table(self._objects, subject.version, subject.spec)
+        table, repeats = self._table(subject)
         human, undecided = gathering.human_gold(standing, subject.spec)
         rows, held = gathering.holdout_gold(table, human, subject.spec)
         blocks, whole = self._blocks(subject)
@@ -127,8 +138,17 @@ class LabelSets:
             ),
             gold_labelers=frozenset(labeler.name for labeler in subject.labelers if labeler.gold),
         )  # fmt: skip
-        tied = [f"{undecided:,} rows have contradicting gold answers and count as unlabeled."] if undecided else []
-        return make(given, order.method), position, replace(subject, notes=(*subject.notes, *tied))
+        tied = f"{undecided:,} rows have contradicting gold answers and count as unlabeled." if undecided else ""
+        return make(given, order.method), position, subject.noting(tied, repeats)
+
+    def _table(self, subject: _Subject) -> tuple[gathering.Table, str]:
+        """The rows, but for appended ones that repeat held-out ones; and a note that counts those."""
+        table = gathering.read_table(self._objects, subject.version, subject.spec)
+        twins = twins_of_holdout(self._objects, subject.version, subject.spec, subject.rule, imported=subject.imported)
+        if not len(twins):
+            return table, ""
+        said = "row repeats a held-out row and is" if len(twins) == 1 else "rows repeat held-out rows and are"
+        return table.without(twins), f"{len(twins):,} appended {said} not trained on."
 
     def _keep_applied(self, subject: _Subject) -> _Subject:
         """Programs that voted on the data set before vote on what came since; those that never did are left out."""
@@ -141,7 +161,7 @@ class LabelSets:
         if never:
             notes.append(f"Not applied to this data set yet, so left out: {listed([_short(one.name) for one in never])}.")
         counted = tuple(labeler for labeler in subject.labelers if labeler not in never)
-        return replace(subject, labelers=counted, notes=(*subject.notes, *notes))
+        return replace(subject, labelers=counted).noting(*notes)
 
     def _blocks(self, subject: _Subject) -> tuple[list[VoteBlock], set[str]]:
         parts = [part.digest for part in read_manifest(self._objects, subject.version.object_key).parts]
@@ -174,14 +194,18 @@ def _subject(session: Session, order: LabelSetOrder) -> _Subject:
     spec = read_spec(session, order.problem_spec, "label_set.problem_spec").spec
     if not spec.name.startswith(f"{project}/"):
         raise InvalidField("label_set.problem_spec", f"'{spec.name}' belongs to another project than '{order.parent}'.")
-    if not order.labelers:
-        return _Subject(
-            version=version, spec=spec, labelers=tuple(read_labelers(session, project, problem_spec=spec.name)), notes=()
-        )
-    chosen = [_chosen(session, name, spec, index) for index, name in enumerate(dict.fromkeys(order.labelers))]
-    retired = [_short(labeler.name) for labeler in chosen if labeler.retired is not None]
-    notes = (f"Retired, so left out: {', '.join(retired)}.",) if retired else ()
-    return _Subject(version=version, spec=spec, labelers=tuple(one for one in chosen if one.retired is None), notes=notes)
+    rule, imported = get_dataset(session, dataset).holdout, get_version(session, dataset, 1).row_count
+    found = (
+        read_labelers(session, project, problem_spec=spec.name)
+        if not order.labelers
+        else [_chosen(session, name, spec, index) for index, name in enumerate(dict.fromkeys(order.labelers))]
+    )
+    retired = [_short(labeler.name) for labeler in found if labeler.retired is not None]
+    return _Subject(
+        version=version, imported=imported, rule=rule, spec=spec,
+        labelers=tuple(labeler for labeler in found if labeler.retired is None),
+        notes=(f"Retired, so left out: {', '.join(retired)}.",) if retired else (),
+    )  # fmt: skip
 
 
 def _chosen(session: Session, name: str, spec: ProblemSpec, index: int) -> Labeler:

@@ -111,6 +111,23 @@ def test_appended_rows_are_fitted_to_the_columns_and_never_held_out(world, produ
     assert latest(world).origin == "regrowth"
 
 
+def test_feedback_about_a_held_out_row_brings_a_row_that_is_not_trained_on(world, production, cut):
+    version = latest(world)
+    frame = world.datasets.load_rows(version, range(version.row_count))
+    held = frame[frame["__holdout"]].iloc[0]
+    twin = {"comment": held["comment"].upper(), "likes": held["likes"], "posted": str(held["posted"])[:10]}
+    production.predict("twin", **twin)
+    production.label("e", "twin")
+    send(production, 1)
+    production.apply()
+    made = cut()
+    assert (made.appended_rows, made.feedback_votes) == (2, 2), "the feedback is kept"
+    assert labels(world, made.label_set) == {61: 1}
+    with world.database.reading() as session:
+        notes = get_label_set(session, made.label_set).notes
+    assert "1 appended row repeats a held-out row and is not trained on." in notes
+
+
 def test_a_cut_waits_until_all_records_before_it_are_applied(production, cut):
     send(production)
     assert reason(cut) == "NOT_APPLIED_YET"
