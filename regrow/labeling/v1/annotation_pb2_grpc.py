@@ -78,7 +78,8 @@ class AnnotationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndoAnnotation(self, request, context):
-        """Retracts the annotator's newest answer, and answers it. Returns `FAILED_PRECONDITION` if there is none.
+        """Retracts the annotator's newest answer, and answers it. Returns `FAILED_PRECONDITION` with reason
+        `NOTHING_TO_UNDO` if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

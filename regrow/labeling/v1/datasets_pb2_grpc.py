@@ -153,7 +153,8 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AppendRows(self, request, context):
-        """Appends rows as a new version. Appended rows get new numbers and never enter the holdout.
+        """Appends rows as a new version. Appended rows get new numbers and never enter the holdout. One that repeats a held-out
+        row in what models read is kept, but label sets leave it out.
         Returns `INVALID_ARGUMENT` for a row with unknown columns or unreadable values. Idempotent by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -174,8 +174,9 @@ class RegrowthServiceServicer:
     def CutLabelSet(self, request, context):
         """Appends the rows that feedback brought to the data set and aggregates a new label set, counting feedback up to exactly
         the given offsets. Idempotent by `request_id`.
-        Returns `FAILED_PRECONDITION` with reason `NOT_APPLIED_YET` until the consumer has applied all records before the offsets
-        (call again), and with reason `NO_FEEDBACK` where none of them is about this model.
+        Returns `FAILED_PRECONDITION` with reason `NOT_APPLIED_YET` until the consumer has applied all records before the offsets,
+        and the predictions that feedback among them waits for (call again); with reason `NO_FEEDBACK` where none of them is about
+        this model; and with reason `CUT_BEHIND` where an earlier cut counted feedback beyond them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
