@@ -16,6 +16,7 @@ from services.common.bundle.decision import probabilities_of
 from services.common.bundle.features import Feature
 from services.common.bundle.terms import Terms
 from services.training.calibration import cross_entropy, fit_temperature
+from services.training.graphs import linear_graph
 from services.training.learning import Learned, Logits, Rows, Task
 from services.training.linear import Inputs, Weights, fit_linear, inputs_of, logits_of
 from services.training.metrics import outcome_of, score
@@ -23,8 +24,10 @@ from services.training.splits import Split
 
 Doubles = npt.NDArray[np.float64]
 
-STRENGTHS = (0.3, 1.0, 4.0, 16.0)
-DEFAULT_STRENGTH = 4.0
+STRENGTHS = (0.3, 1.5, 8.0, 40.0)
+DEFAULT_STRENGTH = 8.0
+STRONGEST_TABLE = 0.3
+"""A row's terms have length 1 in all, a table's columns about 1 each: what suits the terms lets the table overfit."""
 _MANY_CLASSES = 20
 _ITERATIONS = 200
 
@@ -48,8 +51,6 @@ class LinearModel:
 
     def graph(self) -> bytes:
         """The ONNX graph, built node by node: no torch."""
-        from services.training.export import linear_graph
-
         return linear_graph(self.weights)
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
@@ -162,5 +163,6 @@ def _fit(task: Task, inputs: Inputs, rows: Rows, strength: float, start: Weights
     task.stop_if_cancelled()
     return fit_linear(
         inputs.take(rows), task.targets[rows], task.weights[rows],
-        strength=strength, multi_label=task.spec.multi_label, start=start, iterations=_ITERATIONS,
+        strength=strength, table_strength=min(strength, STRONGEST_TABLE) if inputs.terms.shape[1] else strength,
+        multi_label=task.spec.multi_label, start=start, iterations=_ITERATIONS,
     )  # fmt: skip

@@ -99,7 +99,7 @@ def fit_temperature(logits: Doubles, targets: npt.NDArray[np.float32], weights: 
     ratio = (math.sqrt(5.0) - 1.0) / 2.0
     inner, outer = high - ratio * (high - low), low + ratio * (high - low)
     inner_loss, outer_loss = loss(inner), loss(outer)
-    while high - low > 1e-3:
+    while high - low > 5e-3:
         if inner_loss < outer_loss:
             high, outer, outer_loss = outer, inner, inner_loss
             inner = high - ratio * (high - low)

@@ -1,4 +1,4 @@
-"""Graphs and bundles: what was trained, in the form that is served, checked against each other on real rows."""
+"""Graphs that torch's own exporter writes: recurrent networks and frozen encoders."""
 
 from __future__ import annotations
 
@@ -11,56 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
 from services.common.bundle.features import Feature
-from services.training.linear import Weights
+from services.training.graphs import OPSET
 
 if TYPE_CHECKING:
     import torch
 
     from services.training.network import Network
-
-OPSET = 18
-
-
-def linear_graph(weights: Weights) -> bytes:
-    """`text_index (rows, longest)`, `text_value (rows, longest)`, `table (rows, width)` -> `logits (rows, 1, classes)`.
-
-    Only the terms that a row has are gathered, so a prediction costs its own terms, not the vocabulary.
-    """
-    nodes, inputs, constants, summands = [], [], {"bias": weights.bias}, ["bias"]
-    if weights.text.size:
-        constants["text"] = weights.text
-        inputs += [
-            helper.make_tensor_value_info("text_index", TensorProto.INT64, ["rows", "longest"]),
-            helper.make_tensor_value_info("text_value", TensorProto.FLOAT, ["rows", "longest"]),
-        ]
-        nodes += [
-            helper.make_node("Gather", ["text", "text_index"], ["gathered"], axis=0),  # (rows, longest, classes)
-            helper.make_node("Unsqueeze", ["text_value", "one"], ["row_of_values"]),  # (rows, 1, longest)
-            helper.make_node("MatMul", ["row_of_values", "gathered"], ["summed"]),  # (rows, 1, classes)
-            helper.make_node("Squeeze", ["summed", "one"], ["from_text"]),
-        ]
-        summands.append("from_text")
-    if weights.table.size:
-        constants["columns"] = weights.table
-        inputs.append(helper.make_tensor_value_info("table", TensorProto.FLOAT, ["rows", weights.table.shape[0]]))
-        nodes.append(helper.make_node("MatMul", ["table", "columns"], ["from_table"]))
-        summands.append("from_table")
-    for i, name in enumerate(summands[1:], start=1):
-        before = "bias" if i == 1 else f"sum_{i - 1}"
-        nodes.append(helper.make_node("Add", [before, name], [f"sum_{i}"]))
-    nodes.append(helper.make_node("Unsqueeze", [f"sum_{len(summands) - 1}", "one"], ["logits"]))
-    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 1, len(weights.bias)])
-    stored = [numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name) for name, value in constants.items()]
-    stored.append(numpy_helper.from_array(np.array([1], dtype=np.int64), "one"))
-    graph = helper.make_graph(nodes, "brew", inputs, [output], stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
 
 
 def network_graph(network: Network, example: Mapping[str, Feature]) -> bytes:

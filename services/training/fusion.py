@@ -17,6 +17,7 @@ import torch
 from services.common.bundle.decision import Decision
 from services.common.bundle.features import Feature, take
 from services.training.calibration import calibrated_ways
+from services.training.graphs import dense_graph, is_dense
 from services.training.learning import Learned, Logits, Rows, Task
 from services.training.loop import Epoch, train
 from services.training.metrics import outcome_of, score
@@ -45,7 +46,9 @@ class NetworkModel:
         return logits_of(self.network, features, np.arange(rows))
 
     def graph(self) -> bytes:
-        """The ONNX graph, exported by torch."""
+        """The ONNX graph; torch exports it where a recurrent network is in it."""
+        if is_dense(self.network):
+            return dense_graph(self.network)
         from services.training.export import network_graph
 
         return network_graph(self.network, self.example)

@@ -71,11 +71,12 @@ def fit_linear(
     row_weights: Doubles,
     *,
     strength: float,
+    table_strength: float | None = None,
     multi_label: bool = False,
     start: Weights | None = None,
     iterations: int = 200,
 ) -> Weights:
-    """Minimises the objective; `strength` is C. `start` warm-starts it, along a path of strengths say.
+    """Minimises the objective; `strength` is C, `table_strength` the table's own. `start` warm-starts it, along a path say.
 
     Two classes need only one column, the log odds of the second: the solution is the same as scikit-learn's binary one.
     """
@@ -84,15 +85,16 @@ def fit_linear(
     sigmoid = binary or multi_label
     sizes = (inputs.terms.shape[1], inputs.table.shape[1], wanted.shape[1])
     scale = 1.0 / max(row_weights.sum(), 1e-12)
+    text_pull, table_pull = scale / strength, scale / (table_strength or strength)
 
     def objective(flat: Doubles) -> tuple[float, Doubles]:
         w = _unpack(flat, sizes)
         z = logits_of(w, inputs)  # (rows, classes)
         loss, slope = _sigmoid_loss(z, wanted) if sigmoid else _softmax_loss(z, wanted)
         slope = (slope * row_weights[:, None] * scale).astype(np.float32)
-        penalty = (np.square(w.text).sum() + np.square(w.table).sum()) * scale / (2.0 * strength)
-        text = inputs.terms.T @ slope + w.text * (scale / strength)
-        table = inputs.table.T @ slope + w.table * (scale / strength)
+        penalty = (np.square(w.text).sum() * text_pull + np.square(w.table).sum() * table_pull) / 2.0
+        text = inputs.terms.T @ slope + w.text * text_pull
+        table = inputs.table.T @ slope + w.table * table_pull
         return float(row_weights @ loss * scale + penalty), _pack(Weights(text=text, table=table, bias=slope.sum(axis=0)))
 
     first = _pack(_one_column(start) if binary and start else start) if start else np.zeros((sum(sizes[:2]) + 1) * sizes[2])

@@ -20,8 +20,8 @@ from services.training.learning import Task
 from services.training.linear import Inputs, Weights, fit_linear, inputs_of, logits_of
 from services.training.splits import Split, folds
 
-STRENGTHS = (0.3, 1.0, 4.0, 16.0)
-DEFAULT_STRENGTH = 4.0
+STRENGTHS = (0.3, 1.5, 8.0, 40.0)
+DEFAULT_STRENGTH = 8.0
 _ITERATIONS = 100
 
 Floats = npt.NDArray[np.float32]

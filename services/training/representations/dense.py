@@ -60,6 +60,7 @@ class VectorEncoder(nn.Module):
 
     def __init__(self, vector: int, dropout: float, width: int = 128) -> None:
         super().__init__()
+        self.vector = vector
         self.scale = math.sqrt(vector)
         self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(vector, width), nn.SiLU(), nn.Dropout(dropout))
         self.width = width
@@ -81,6 +82,7 @@ class TableEncoder(nn.Module):
 
     def __init__(self, table: int, kind: Tabular, dropout: float) -> None:
         super().__init__()
+        self.table = table
         depth, width = LAYERS.get(kind, (0, table))
         layers: list[nn.Module] = []
         for layer in range(depth):

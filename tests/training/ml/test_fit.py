@@ -196,6 +196,22 @@ def test_costs_turn_the_decision(problem_of, reviews, tmp_path):
 
 
 @pytest.mark.slow
+def test_balanced_classes_find_more_of_a_rare_one(problem_of, reviews):
+    rng = np.random.default_rng(0)
+    rare = reviews[(reviews["label"] == "no") | (rng.random(300) < 0.4)][["age", "town", "label"]]
+    problem = problem_of(rare.assign(age=rare["age"] + rng.normal(0, 15, len(rare))), "label")
+    recalls = [
+        next(
+            c["recall"]
+            for c in replace(problem, spec=replace(problem.spec, **weights)).fit().report["holdout"]["classes"]
+            if c["name"] == "yes"
+        )
+        for weights in ({}, {"balance_classes": True}, {"class_weights": (1.0, 8.0)})
+    ]
+    assert recalls[1] > recalls[0] and recalls[2] > recalls[0]
+
+
+@pytest.mark.slow
 def test_slices_are_reported_apart(problem_of, reviews):
     report = problem_of(reviews, "label", {"text": "text", "town": "categorical"}, slice_columns=("town",)).fit("brew").report
     slices = report["holdout"]["slices"]

@@ -116,3 +116,36 @@ def test_a_local_checkpoint_is_read_from_the_allowed_folder_alone(review_problem
     with pytest.raises(FailedPrecondition) as caught:
         fitted("tiny", None)
     assert caught.value.reason == "NO_CHECKPOINT_FOLDER"
+
+
+@pytest.mark.parametrize(
+    ("text", "tabular"),
+    [(text, tabular) for text in ("none", "terms", "vectors") for tabular in Tabular if (text, tabular) != ("none", "none")],
+)
+def test_a_graph_written_by_hand_is_the_network(text, tabular):
+    torch = pytest.importorskip("torch")
+    from services.common.bundle.encoder import open_session
+    from services.training.graphs import dense_graph
+    from services.training.network import Network
+    from services.training.representations.dense import TableEncoder, TermsEncoder, VectorEncoder
+
+    torch.manual_seed(0)
+    encoders: dict = {}
+    if text == "terms":
+        encoders["text"] = TermsEncoder(torch.randn(50, 3), torch.randn(3))
+    if text == "vectors":
+        encoders["text"] = VectorEncoder(8, 0.5)
+    if tabular is not Tabular.NONE:
+        encoders["table"] = TableEncoder(5, tabular, 0.5)
+    network = Network(encoders, 3).eval()
+    session = open_session(dense_graph(network))
+    for rows, longest in ((1, 1), (7, 4)):
+        inputs = {"table": torch.randn(rows, 5)} if "table" in encoders else {}
+        if text == "terms":
+            inputs |= {"text_index": torch.randint(0, 50, (rows, longest)), "text_value": torch.rand(rows, longest)}
+        if text == "vectors":
+            inputs["text"] = torch.randn(rows, 8)
+        with torch.no_grad():
+            expected = network(inputs).numpy()
+        (answered,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        assert answered.shape == expected.shape and np.abs(answered - expected).max() < 1e-5
