@@ -23,6 +23,7 @@ MOST_CONFUSION = 100
 FEW_HOLDOUT_ROWS = 30
 MOST_SLICE_VALUES = 20
 FEWEST_GOLD = 50
+_FEWER_DRAWS = 300
 
 Doubles = npt.NDArray[np.float64]
 
@@ -71,7 +72,9 @@ def baseline_report(spec: ProblemSpec, baselines: Sequence[Baseline], holdout: E
         {
             "name": baseline.name,
             "description": baseline.description,
-            "metrics": as_json(intervals(spec, outcome_of(spec, holdout.targets, baseline.probabilities, None))),
+            "metrics": as_json(
+                intervals(spec, outcome_of(spec, holdout.targets, baseline.probabilities, None), draws=_FEWER_DRAWS)
+            ),
         }
         for baseline in baselines
     ]
@@ -136,7 +139,7 @@ def _slices(spec: ProblemSpec, outcome: Outcome, holdout: Examples) -> list[dict
         for value in names[np.argsort(-counts, kind="stable")][:MOST_SLICE_VALUES]:
             inside = np.array([(v or "") == value for v in values])
             part = outcome.take(inside)
-            measured = as_json(intervals(spec, part, draws=300))
+            measured = as_json(intervals(spec, part, draws=_FEWER_DRAWS))
             found.append({"column": column, "value": str(value), "rows": len(part), "metrics": measured})
     return found
 

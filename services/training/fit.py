@@ -2,6 +2,13 @@
 
 `fit` reads everything from the object store, tells what happens through `on_event`, and answers the bundle's digest. The
 same task gives the same bundle on the same machine.
+
+Events, as JSON: `{"type": "stage", "stage"}` as each of reading, features, training, measuring, baselines, bundling begins;
+`{"type": "epoch", "stage", "epoch", "epochs", "losses": {head: {"training", "selection"}}, "metric", "selection", "best"}`;
+at the end `{"type": "report", "report"}`. The report: `metric`, `lower_is_better`, `rows`, `selection` (the leaderboard's
+score, and the head that answers), `holdout` (`metrics` as `{"value", "low", "high"}`, `classes`, `confusion`, `slices`,
+`calibration`, `heads`), `baselines`, `leaderboard`, `leaks`, `verified`, `notes` (sentences for a person), `curves` (the epoch
+events), `seconds` by stage.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ Flags = npt.NDArray[np.bool_]
 
 DRAWS = 1000
 _BLOCK = 2_000_000
-_MOST_COUNTS = 10_000_000
+_MOST_COUNTS = 4_000_000
 _MOST_RANKED = 20
 _TINY = 1e-15
 
@@ -92,7 +92,7 @@ def intervals(spec: ProblemSpec, outcome: Outcome, draws: int = DRAWS, only: Met
 
 def resamples(rows: int, draws: int = DRAWS) -> Iterator[Doubles]:
     """`(some draws, rows)` counts of a bootstrap, block by block to bound memory; fewer draws for very many rows."""
-    left = int(np.clip(_MOST_COUNTS // max(rows, 1), 100, draws))
+    left = int(np.clip(_MOST_COUNTS // max(rows, 1), 200, draws))
     random = np.random.default_rng(rows)
     step = max(1, _BLOCK // max(rows, 1))
     while left > 0:

@@ -120,7 +120,8 @@ def _read_text(design: Design, texts: list[str], encoder: Exported | None, class
 def _without_missing(design: Design, features: dict[str, Feature], notes: list[str]) -> Design:
     """The design without the modalities that the columns don't have."""
     if design.text is not Text.NONE and "text" not in features:
-        notes.append("The design reads text, but no text column has one: only the table is read.")
+        if design.text is not Text.BREW:
+            notes.append("The design reads text, but no text column has one: only the table is read.")
         design = replace(design, text=Text.NONE, checkpoint="")
     if design.tabular is not Tabular.NONE and "table" not in features:
         if design.tabular is not Tabular.LINEAR:
