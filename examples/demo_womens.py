@@ -1,8 +1,7 @@
 """The first story: an online shop's reviews, text and table. Would the customer recommend the piece?
 
-The shop has 5,000 labeled reviews; the demo plays as if it had far less. A quarter of the training rows carry no secret: 200
-are the seed, 1,000 measure (the holdout), 900 arrive later as production traffic whose labels come back as feedback, and
-the rest is unlabeled.
+All 5,000 reviews have their label; the demo plays as if most had none: 200 are the seed, 1,000 measure (the holdout), 900 arrive
+later as production traffic whose labels come back as feedback, and the rest is imported without its label.
 """
 
 from __future__ import annotations
