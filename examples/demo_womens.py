@@ -1,7 +1,7 @@
 """The first story: an online shop's reviews, text and table. Would the customer recommend the piece?
 
-All 5,000 reviews have their label; the demo plays as if most had none: 200 are the seed, 1,000 measure (the holdout), 900 arrive
-later as production traffic whose labels come back as feedback, and the rest is imported without its label.
+All 5,000 reviews have their label; the demo plays as if most had none: 200 are the seed, 1,000 measure (the holdout), 900
+arrive later as production traffic whose labels come back as feedback, and the rest is imported without its label.
 """
 
 from __future__ import annotations
