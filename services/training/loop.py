@@ -64,8 +64,7 @@ def train(
     batch_size = schedule.batch_size or int(np.clip(len(split.train) // 10, 8, 128))
     steps = schedule.epochs * math.ceil(len(split.train) / batch_size)
     optimizer = torch.optim.AdamW(_groups(network, schedule), betas=(0.9, 0.95))
-    # One-tenth warm-up, then a cosine down to a tenth: fits any number of epochs without tuning.
-    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / max(steps, 1)))
+    rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     wanted = torch.from_numpy(targets)  # (rows, classes)
     importance = torch.from_numpy((weights / weights[split.train].mean()).astype(np.float32))  # (rows,)
     best, best_loss, best_state = 0, math.inf, network.state_dict()
@@ -88,17 +87,14 @@ def train(
             total += losses.detach() * len(batch)
 
         held_logits = logits_of(network, features, split.held)  # (held, heads, classes)
-        held = None
-        if len(split.held):
-            scored = head_losses(torch.from_numpy(held_logits), wanted[split.held], importance[split.held], multi_label)
-            held = scored.numpy().astype(np.float64)
+        scored = head_losses(torch.from_numpy(held_logits), wanted[split.held], importance[split.held], multi_label)
+        held = scored.numpy().astype(np.float64) if len(split.held) else None
         loss = math.inf if held is None else loss_of(held_logits)
         improved = held is None or loss < best_loss
         if improved:
             best, best_loss, best_state = number, loss, copy.deepcopy(network.state_dict())
-        mean = (total / len(order)).numpy().astype(np.float64)
-        seconds = time.perf_counter() - started
-        on_epoch(Epoch(number=number, training=mean, held=held, held_logits=held_logits, best=improved, seconds=seconds))
+        mean, took = (total / len(order)).numpy().astype(np.float64), time.perf_counter() - started
+        on_epoch(Epoch(number=number, training=mean, held=held, held_logits=held_logits, best=improved, seconds=took))
         if number - best >= schedule.patience:
             break
 
@@ -128,4 +124,5 @@ def _groups(network: Network, schedule: Schedule) -> list[dict[str, Any]]:
 
 
 def _rate(progress: float) -> float:
+    """One-tenth warm-up, then a cosine down to a tenth: fits any number of epochs without tuning."""
     return min(1.0, progress / 0.1 + 0.01) if progress < 0.1 else 0.1 + 0.45 * (1.0 + math.cos(math.pi * progress))
