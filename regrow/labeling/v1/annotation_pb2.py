@@ -29,7 +29,7 @@ from regrow.labeling.v1 import datasets_pb2 as regrow_dot_labeling_dot_v1_dot_da
 from regrow.labeling.v1 import votes_pb2 as regrow_dot_labeling_dot_v1_dot_votes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#regrow/labeling/v1/annotation.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a!regrow/labeling/v1/datasets.proto\x1a\x1eregrow/labeling/v1/votes.proto\"\xe6\x01\n\x0fNextRowsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cproblem_spec\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tannotator\x18\x04 \x01(\t\x12;\n\x08strategy\x18\x05 \x01(\x0e\x32\x1f.regrow.labeling.v1.RowStrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x05\x63ount\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x14\n\x07holdout\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\n\n\x08_holdout\"i\n\nRowToLabel\x12$\n\x03row\x18\x01 \x01(\x0b\x32\x17.regrow.labeling.v1.Row\x12(\n\x05\x64rawn\x18\x02 \x01(\x0e\x32\x19.regrow.labeling.v1.Drawn\x12\x0b\n\x03why\x18\x03 \x01(\t\"N\n\x10NextRowsResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.regrow.labeling.v1.RowToLabel\x12\x0c\n\x04note\x18\x02 \x01(\t\"\xc2\x01\n\x17SubmitAnnotationRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x03row\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x1b\n\tannotator\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x32\n\x05\x64rawn\x18\x06 \x01(\x0e\x32\x19.regrow.labeling.v1.DrawnB\x08\xbaH\x05\x82\x01\x02\x10\x01\"W\n\x15UndoAnnotationRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tannotator\x18\x03 \x01(\t\"K\n\x1cGetAnnotationProgressRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x0e\x41nnotatorCount\x12\x11\n\tannotator\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"N\n\x0b\x41nswerCount\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x15\n\rtraining_rows\x18\x02 \x01(\x03\x12\x14\n\x0choldout_rows\x18\x03 \x01(\x03\"\xa3\x01\n\x12\x41nnotationProgress\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x15\n\ranswered_rows\x18\x02 \x01(\x03\x12\x36\n\nannotators\x18\x03 \x03(\x0b\x32\".regrow.labeling.v1.AnnotatorCount\x12\x30\n\x07\x63lasses\x18\x04 \x03(\x0b\x32\x1f.regrow.labeling.v1.AnswerCount*]\n\x0bRowStrategy\x12\x1c\n\x18ROW_STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n\x13ROW_STRATEGY_RANDOM\x10\x01\x12\x17\n\x13ROW_STRATEGY_MARGIN\x10\x02\x32\x8f\x05\n\x11\x41nnotationService\x12\x91\x01\n\x08NextRows\x12#.regrow.labeling.v1.NextRowsRequest\x1a$.regrow.labeling.v1.NextRowsResponse\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{parent=projects/*/datasets/*}/annotation:next\x12\x9a\x01\n\x10SubmitAnnotation\x12+.regrow.labeling.v1.SubmitAnnotationRequest\x1a\x18.regrow.labeling.v1.Vote\"?\x82\xd3\xe4\x93\x02\x39\"4/v1/{parent=projects/*/datasets/*}/annotation:submit:\x01*\x12\x94\x01\n\x0eUndoAnnotation\x12).regrow.labeling.v1.UndoAnnotationRequest\x1a\x18.regrow.labeling.v1.Vote\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/annotation:undo:\x01*\x12\xb1\x01\n\x15GetAnnotationProgress\x12\x30.regrow.labeling.v1.GetAnnotationProgressRequest\x1a&.regrow.labeling.v1.AnnotationProgress\">\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{parent=projects/*/datasets/*}/annotation:progressb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#regrow/labeling/v1/annotation.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a!regrow/labeling/v1/datasets.proto\x1a\x1eregrow/labeling/v1/votes.proto\"\xe6\x01\n\x0fNextRowsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cproblem_spec\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tannotator\x18\x04 \x01(\t\x12;\n\x08strategy\x18\x05 \x01(\x0e\x32\x1f.regrow.labeling.v1.RowStrategyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x05\x63ount\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x14\n\x07holdout\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\n\n\x08_holdout\"i\n\nRowToLabel\x12$\n\x03row\x18\x01 \x01(\x0b\x32\x17.regrow.labeling.v1.Row\x12(\n\x05\x64rawn\x18\x02 \x01(\x0e\x32\x19.regrow.labeling.v1.Drawn\x12\x0b\n\x03why\x18\x03 \x01(\t\"N\n\x10NextRowsResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.regrow.labeling.v1.RowToLabel\x12\x0c\n\x04note\x18\x02 \x01(\t\"\xcf\x01\n\x17SubmitAnnotationRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x03row\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x1b\n\tannotator\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x32\n\x05\x64rawn\x18\x06 \x01(\x0e\x32\x19.regrow.labeling.v1.DrawnB\x08\xbaH\x05\x82\x01\x02\x10\x01\x42\x06\n\x04_row\"W\n\x15UndoAnnotationRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tannotator\x18\x03 \x01(\t\"K\n\x1cGetAnnotationProgressRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07labeler\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"1\n\x0e\x41nnotatorCount\x12\x11\n\tannotator\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"N\n\x0b\x41nswerCount\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x15\n\rtraining_rows\x18\x02 \x01(\x03\x12\x14\n\x0choldout_rows\x18\x03 \x01(\x03\"\xa3\x01\n\x12\x41nnotationProgress\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x15\n\ranswered_rows\x18\x02 \x01(\x03\x12\x36\n\nannotators\x18\x03 \x03(\x0b\x32\".regrow.labeling.v1.AnnotatorCount\x12\x30\n\x07\x63lasses\x18\x04 \x03(\x0b\x32\x1f.regrow.labeling.v1.AnswerCount*]\n\x0bRowStrategy\x12\x1c\n\x18ROW_STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n\x13ROW_STRATEGY_RANDOM\x10\x01\x12\x17\n\x13ROW_STRATEGY_MARGIN\x10\x02\x32\x8f\x05\n\x11\x41nnotationService\x12\x91\x01\n\x08NextRows\x12#.regrow.labeling.v1.NextRowsRequest\x1a$.regrow.labeling.v1.NextRowsResponse\":\x82\xd3\xe4\x93\x02\x34\x12\x32/v1/{parent=projects/*/datasets/*}/annotation:next\x12\x9a\x01\n\x10SubmitAnnotation\x12+.regrow.labeling.v1.SubmitAnnotationRequest\x1a\x18.regrow.labeling.v1.Vote\"?\x82\xd3\xe4\x93\x02\x39\"4/v1/{parent=projects/*/datasets/*}/annotation:submit:\x01*\x12\x94\x01\n\x0eUndoAnnotation\x12).regrow.labeling.v1.UndoAnnotationRequest\x1a\x18.regrow.labeling.v1.Vote\"=\x82\xd3\xe4\x93\x02\x37\"2/v1/{parent=projects/*/datasets/*}/annotation:undo:\x01*\x12\xb1\x01\n\x15GetAnnotationProgress\x12\x30.regrow.labeling.v1.GetAnnotationProgressRequest\x1a&.regrow.labeling.v1.AnnotationProgress\">\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/{parent=projects/*/datasets/*}/annotation:progressb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -72,8 +72,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANNOTATIONSERVICE'].methods_by_name['UndoAnnotation']._serialized_options = b'\202\323\344\223\0027\"2/v1/{parent=projects/*/datasets/*}/annotation:undo:\001*'
   _globals['_ANNOTATIONSERVICE'].methods_by_name['GetAnnotationProgress']._loaded_options = None
   _globals['_ANNOTATIONSERVICE'].methods_by_name['GetAnnotationProgress']._serialized_options = b'\202\323\344\223\0028\0226/v1/{parent=projects/*/datasets/*}/annotation:progress'
-  _globals['_ROWSTRATEGY']._serialized_start=1298
-  _globals['_ROWSTRATEGY']._serialized_end=1391
+  _globals['_ROWSTRATEGY']._serialized_start=1311
+  _globals['_ROWSTRATEGY']._serialized_end=1404
   _globals['_NEXTROWSREQUEST']._serialized_start=219
   _globals['_NEXTROWSREQUEST']._serialized_end=449
   _globals['_ROWTOLABEL']._serialized_start=451
@@ -81,17 +81,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEXTROWSRESPONSE']._serialized_start=558
   _globals['_NEXTROWSRESPONSE']._serialized_end=636
   _globals['_SUBMITANNOTATIONREQUEST']._serialized_start=639
-  _globals['_SUBMITANNOTATIONREQUEST']._serialized_end=833
-  _globals['_UNDOANNOTATIONREQUEST']._serialized_start=835
-  _globals['_UNDOANNOTATIONREQUEST']._serialized_end=922
-  _globals['_GETANNOTATIONPROGRESSREQUEST']._serialized_start=924
-  _globals['_GETANNOTATIONPROGRESSREQUEST']._serialized_end=999
-  _globals['_ANNOTATORCOUNT']._serialized_start=1001
-  _globals['_ANNOTATORCOUNT']._serialized_end=1050
-  _globals['_ANSWERCOUNT']._serialized_start=1052
-  _globals['_ANSWERCOUNT']._serialized_end=1130
-  _globals['_ANNOTATIONPROGRESS']._serialized_start=1133
-  _globals['_ANNOTATIONPROGRESS']._serialized_end=1296
-  _globals['_ANNOTATIONSERVICE']._serialized_start=1394
-  _globals['_ANNOTATIONSERVICE']._serialized_end=2049
+  _globals['_SUBMITANNOTATIONREQUEST']._serialized_end=846
+  _globals['_UNDOANNOTATIONREQUEST']._serialized_start=848
+  _globals['_UNDOANNOTATIONREQUEST']._serialized_end=935
+  _globals['_GETANNOTATIONPROGRESSREQUEST']._serialized_start=937
+  _globals['_GETANNOTATIONPROGRESSREQUEST']._serialized_end=1012
+  _globals['_ANNOTATORCOUNT']._serialized_start=1014
+  _globals['_ANNOTATORCOUNT']._serialized_end=1063
+  _globals['_ANSWERCOUNT']._serialized_start=1065
+  _globals['_ANSWERCOUNT']._serialized_end=1143
+  _globals['_ANNOTATIONPROGRESS']._serialized_start=1146
+  _globals['_ANNOTATIONPROGRESS']._serialized_end=1309
+  _globals['_ANNOTATIONSERVICE']._serialized_start=1407
+  _globals['_ANNOTATIONSERVICE']._serialized_end=2062
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,8 @@ class AnnotationServicer(annotation_pb2_grpc.AnnotationServiceServicer):
 
     def SubmitAnnotation(self, request: pb.SubmitAnnotationRequest, context: grpc.ServicerContext) -> Vote:
         """See the proto."""
+        if not request.HasField("row"):
+            raise InvalidField("row", "is missing: send the number of the row that this labels.")
         vote = self._annotation.submit(
             request.parent, labeler=request.labeler, row=request.row, classes=list(request.class_names),
             annotator=_annotator(request.annotator), drawn=drawn_of(request.drawn, "drawn"),

@@ -202,7 +202,9 @@ def _human(session: Session, dataset: str, name: str, *, retired: bool = False) 
     names.parse(DATASET, dataset, "parent")
     labeler = voting_labeler(session, dataset, name, retired=retired)
     if labeler.kind != "human":
-        raise InvalidField("labeler", f"'{name}' is a {labeler.kind} labeler. Create a human one for answers of people.")
+        raise InvalidField(
+            "labeler", f"'{name}' is of the kind '{labeler.kind}'. Create a human labeler for answers of people."
+        )
     return labeler, get_spec(session, labeler.problem_spec)
 
 

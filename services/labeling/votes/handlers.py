@@ -86,7 +86,9 @@ def _ballots(session: Session, dataset: str, votes: Sequence[NewVote]) -> dict[s
         field = f"votes[{index}].labeler"
         labeler = voting_labeler(session, dataset, vote.labeler, field=field)
         if labeler.kind not in ("human", "imported"):
-            raise InvalidField(field, f"'{vote.labeler}' is a {labeler.kind} labeler: its votes can't be written by others.")
+            raise InvalidField(
+                field, f"'{vote.labeler}' is of the kind '{labeler.kind}': its votes can't be written by others."
+            )
         ballots[vote.labeler] = Ballot.of(vote.labeler, get_spec(session, labeler.problem_spec), gold=labeler.gold)
     return ballots
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from regrow.labeling.v1 import annotation_pb2
 from services.common.errors import FailedPrecondition, InvalidField, NotFound
+from services.labeling.annotation.grpc_api import AnnotationServicer
 from services.labeling.annotation.handlers import Annotation, Strategy
 from services.labeling.votes.ledger import list_votes, standing_votes
 from services.labeling.votes.rules import Drawn
@@ -156,3 +158,11 @@ def test_progress_counts_rows_by_annotator_and_by_class_and_side(world, annotati
     assert (progress.rows, progress.answered_rows) == (60, 2)
     assert dict(progress.annotators) == {"ann": 2, "bob": 1}
     assert progress.classes == (("ham", 0, 1), ("spam", 1, 0))
+
+
+def test_an_answer_without_a_row_is_refused_instead_of_labeling_row_0(world, annotation):
+    request = annotation_pb2.SubmitAnnotationRequest(parent=world.dataset, labeler=world.human, class_names=["ham"])
+    with pytest.raises(InvalidField) as caught:
+        AnnotationServicer(annotation).SubmitAnnotation(request, None)
+    assert caught.value.facts["field"] == "row"
+    assert standing(world) == {}
