@@ -70,6 +70,13 @@ def test_the_status_names_every_service_and_what_is_loaded(call, world) -> None:
     assert (loaded["aliases"], loaded["predictions"]) == (["champion"], "1")
 
 
+def test_the_status_shows_a_key_the_models_of_its_own_projects_alone(call, new_key, world) -> None:
+    model = world.champion("not-for-all")
+    call("POST", f"/v1/{model}:predict", json={"rows": [{"text": "x"}]})
+    status = call("GET", "/v1/status", key=new_key("viewer", "bank")).json()
+    assert (status["loadedModels"], len(status["services"])) == ([], 4)
+
+
 @pytest.mark.slow
 def test_the_gateway_needs_no_torch_no_pandas_and_no_duckdb() -> None:
     heavy = ("torch", "sklearn", "pandas", "pyarrow", "duckdb", "transformers", "scipy", "onnx", "dbos")

@@ -40,6 +40,11 @@ class Target:
         return self.name.rpartition("/versions/")[0]
 
 
+def project_of(name: str) -> str:
+    """The id of the project that a resource is of."""
+    return name.split("/")[1]
+
+
 Aliases = Mapping[str, Mapping[str, Target]]
 """Model -> alias -> version."""
 
