@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -60,6 +61,7 @@ def _table(file: TextIO, delimiter: str, quoting: Quoting, notes: Notes) -> Iter
     if header is None:
         raise UnreadableFile("the file is empty. Import a file with a header and at least one row.")
     names = unique_names(header, notes)
+    notes.add(_odd_header(header))
     pending: list[list[str]] = []
     counted = lines.characters
     for row in rows:
@@ -76,6 +78,21 @@ def _table(file: TextIO, delimiter: str, quoting: Quoting, notes: Notes) -> Iter
             yield batch_of_rows(names, pending)
             pending, counted = [], lines.characters
     yield batch_of_rows(names, pending)
+
+
+def _odd_header(header: list[str]) -> str:
+    """A note where most names are numbers, as in a file without a header."""
+    numbers = sum(_is_number(cell) for cell in header)
+    if 2 * numbers <= len(header):
+        return ""
+    return "The first row reads like data, but is taken as the names of the columns. If the file has no header, add one."
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _ragged(cells: int, expected: int, delimiter: str) -> str:

@@ -80,7 +80,8 @@ class HoldoutRule:
             )
         if held_out == rows:
             return "Every row is held out, so nothing is left to train on."
-        return "" if held_out else f"No row is held out: {rows:,} rows are too few for a share of {self.share:g}."
+        few = f"of {rows:,} rows, equal ones counted once, none fell into the share of {self.share:g}"
+        return "" if held_out else f"No row is held out: {few}. Scores need some: import more rows, or name a split column."
 
 
 def content_hashes(batch: pa.RecordBatch, columns: Sequence[str], salt: str) -> npt.NDArray[np.uint64]:

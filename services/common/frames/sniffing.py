@@ -25,6 +25,8 @@ ONE_COLUMN = "\x1f"
 
 _SAMPLE = 1 << 18
 _DELIMITERS = (",", ";", "\t", "|")
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+_MOST_CONTROLS = 0.03
 _FOREIGN = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook. Save the sheet as CSV, or unpack the archive, and import that"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook. Save the sheet as CSV and import that"),
@@ -143,7 +145,14 @@ def _narrow(path: Path) -> Encoding:
         return Encoding(name="utf-8")
     if good > 10 * bad:
         return Encoding(name="utf-8", errors="replace", note=f"{bad:,} bytes aren't valid UTF-8 and were replaced.")
+    if _share_of_controls(_first_bytes(path, _SAMPLE)) > _MOST_CONTROLS:
+        raise UnreadableFile("the file isn't text but binary data. Import a table: CSV, TSV, JSON lines or Parquet.")
     return Encoding(name="cp1252", errors="replace", note="Read as Windows-1252 (Latin-1): it isn't valid UTF-8.")
+
+
+def _share_of_controls(sample: bytes) -> float:
+    """The share of bytes that no text of one byte a character has; in compressed data it is about a tenth."""
+    return 1 - len(sample.translate(None, delete=_CONTROLS)) / len(sample)
 
 
 def _count_utf8(path: Path) -> tuple[int, int]:

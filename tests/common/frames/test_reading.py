@@ -53,6 +53,22 @@ def test_unicode_in_any_dress_reads_the_same(frame_of, encoding):
     assert values(frame)[29] == ["grüße 29", "🎉"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n" + bytes(500) + b"\n\xff", random.Random(3).randbytes(5000)],
+    ids=["picture", "random bytes"],
+)
+def test_a_file_that_is_no_text_is_refused_as_such(import_bytes, content):
+    with pytest.raises(UnreadableFile, match="isn't text but binary data"):
+        import_bytes(content, "table.csv")
+
+
+def test_a_header_of_numbers_is_told(import_bytes):
+    told = "The first row reads like data"
+    assert any(told in note for note in import_bytes(b"0.3,0.5,yes\n0.1,0.2,no\n").notes)
+    assert not any(told in note for note in import_bytes(b"a,2024,b\n0.1,0.2,no\n").notes)
+
+
 def test_what_is_not_utf8_reads_as_windows_1252(import_bytes, objects):
     imported = import_bytes("word,n\ncafé “x”,1\nnaïve,2\n".encode("cp1252"))
     assert load_version(objects, imported.stored.key)["word"].tolist() == ["café “x”", "naïve"]
