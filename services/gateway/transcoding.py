@@ -31,7 +31,9 @@ def read_request(route: Route, values: Mapping[str, str], query: bytes, body: by
     elif binding.body:
         field = fields_of(request.DESCRIPTOR)[binding.body]
         if body.strip():
-            read_field(_json(body), request, field, field.name)
+            sent = _json(body)
+            _refuse_misplaced(sent, request, field, values)
+            read_field(sent, request, field, field.name)
         elif field.message is not None:
             getattr(request, field.name).SetInParent()
         _read_query(query, request, taken={binding.body, *values})
@@ -74,6 +76,26 @@ def _json(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidField("body", f"isn't JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
+
+
+def _refuse_misplaced(sent: object, request: Message, body: Field, in_path: Mapping[str, str]) -> None:
+    """The cure for the two usual mistakes where the body is one field of the call: its wrapper, and the call's other fields."""
+    if not isinstance(sent, dict) or body.message is None or body.message.full_name.startswith("google."):
+        return
+    around, inside = fields_of(request.DESCRIPTOR), fields_of(body.message)
+    for name in sent:
+        field = around.get(name)
+        if field is None or name in inside:
+            continue
+        if field.name in in_path:
+            raise InvalidField(name, "is given by the path: leave it out of the body.")
+        if field.name == body.name:
+            raise InvalidField(
+                name, f"is what the body itself is: send the fields of the {body.name} without this around them."
+            )
+        raise InvalidField(
+            name, f"is no field of the {body.name}, which is the body: send it as query parameter, ?{field.name}=..."
+        )
 
 
 def _set_path(request: Message, values: Mapping[str, str]) -> None:

@@ -58,6 +58,9 @@ def test_query_parameters_become_fields(call, world, query: str, field: str, val
         ("DELETE", "/v1/projects/shop/datasets/d?force=maybe", None, "force", "true or false"),
         ("POST", "/v1/projects/shop/runs?bogus=1", {}, "bogus", "unknown query parameter"),
         ("POST", "/v1/projects/shop/runs?run=1", {}, "run", "the path or the body gives it"),
+        ("POST", "/v1/projects/shop/runs", {"run": {}}, "run", "is what the body itself is"),
+        ("POST", "/v1/projects/shop/runs", {"requestId": "r"}, "requestId", "as query parameter, ?request_id="),
+        ("POST", "/v1/projects/shop/runs", {"parent": "projects/shop"}, "parent", "leave it out of the body"),
         (
             "POST",
             "/v1/projects/shop/runs",
