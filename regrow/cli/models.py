@@ -83,16 +83,23 @@ def _aliases(client: Client, model: str) -> dict[str, list[str]]:
 
 
 def promote(
-    model: Annotated[str, typer.Argument(help="The model.")],
-    version: Annotated[int, typer.Argument(min=1, help="The number of the version that shall serve.")],
+    model: Annotated[str, typer.Argument(help="The model, or model/3 for its version 3.")],
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="The number of the version that shall serve, where it isn't said yet.")
+    ] = None,
     alias: Annotated[str, typer.Option("--alias", help="The alias to move.")] = "champion",
     why: Annotated[str, typer.Option("--why", help="Why, for the record.")] = "",
     project: Project = "default",
     json: Json = False,
 ) -> None:
     """Point a model's alias to a version, unless somebody moved it meanwhile; gateways swap without a failed request."""
+    try:
+        full = f"{names.full('models', model, project)}/versions/{version}"
+        name = names.nested("models", "versions", model, project) if version is None else full
+    except ValueError:
+        raise Mistake(f"Which version of '{model}'? Write {model}/3, say; `regrow models {model}` lists them.") from None
     with connect(project) as client:
-        moved = client.promote(f"{client.name('models', model)}/versions/{version}", alias=alias, why=why)
+        moved = client.promote(name, alias=alias, why=why)
     if json:
         return output.show_json(moved)
     output.done(f"{names.short(moved.name)} is {names.short(moved.version)} now.")

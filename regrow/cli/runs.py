@@ -158,8 +158,21 @@ def show_report(report: pb.RunReport) -> None:
             [(s.column, s.value, s.rows, "; ".join(map(_score, s.scores))) for s in report.slices], numbers=("rows",),
         )  # fmt: skip
     show_confusion(report.confusion_matrix)
+    if told_nothing(report):
+        output.warn(
+            f"On {report.holdout_rows:,} held-out rows, it can't be told from always answering the most frequent class. "
+            "More rows, better labels or other columns may help."
+        )
     for note in report.notes:
         output.warn(note)
+
+
+def told_nothing(report: pb.RunReport) -> bool:
+    """Whether the score of always answering the most frequent class lies within the interval of this model's."""
+    ours = next((score for score in report.holdout if score.metric == report.selection.metric), None)
+    trivial = [score for b in report.baselines if b.name == "majority_class" for score in b.scores]
+    theirs = next((score.value for score in trivial if score.metric == report.selection.metric), None)
+    return bool(ours and theirs is not None and ours.HasField("low") and ours.low <= theirs <= ours.high)
 
 
 def _show_holdout(report: pb.RunReport) -> None:

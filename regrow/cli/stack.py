@@ -21,7 +21,7 @@ from regrow.credentials import Credentials, key_of_folder, store_credentials, st
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import feedback_ledger_pb2
 from regrow.local import LaunchError, Local
-from regrow.local.launcher import check_installed, is_running
+from regrow.local.launcher import check_installed, is_running, refuse_unfit
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 from regrow.training.v1 import runs_pb2
@@ -104,7 +104,7 @@ def _up_detached(data: Path, free_ports: bool, settings: dict[str, str]) -> None
     check_installed()
     data = data.absolute()
     known = key_of_folder(data)
-    (data / "logs").mkdir(parents=True, exist_ok=True)
+    refuse_unfit(data)
     log = data / "logs" / "up.log"
     command = [sys.executable, "-m", "regrow.cli", "up", "--background", "--data", str(data)]
     command += ["--free-ports"] * free_ports + [

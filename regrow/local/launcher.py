@@ -145,18 +145,11 @@ class Local:
         self.supervisor.write_state()
 
     def _take_folder(self) -> None:
-        try:
-            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = (self.data / "lock").open("w")
-        except OSError as error:
-            raise LaunchError(f"{self.data} can't be the data folder: {error.strerror}. Name another with --data.") from None
+        make_folder(self.data)
+        self._lock = (self.data / "lock").open("w")
         if not _lock(self._lock):
             self._lock.close()
-            where = f" It answers at http://{read_state(self.data).get('http')}." if read_state(self.data).get("http") else ""
-            raise LaunchError(
-                f"Another Regrow runs on {self.data}.{where} Stop it with `regrow down --data {self.data}`, "
-                "or name another folder with --data."
-            )
+            raise _taken(self.data)
 
     def _addresses(self) -> dict[str, str]:
         free = free_ports(len(PORTS)) if self.free_ports else list(PORTS.values())
@@ -195,6 +188,30 @@ def check_installed() -> None:
         missing = list(SERVICES)
     if missing:
         raise LaunchError(f"Not installed here: {', '.join(missing)}. Install all of Regrow with: pip install 'regrow[all]'")
+
+
+def make_folder(data: Path) -> None:
+    """Makes the data folder with its folder of logs. Raises `LaunchError` where it can't be one."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (data / "logs").mkdir(exist_ok=True)
+        (data / "lock").touch()
+    except OSError as error:
+        raise LaunchError(f"{data} can't be the data folder: {error.strerror}. Name another with --data.") from None
+
+
+def refuse_unfit(data: Path) -> None:
+    """Raises `LaunchError` for a folder that can't be used or is in use, before anything in it is touched."""
+    make_folder(data)
+    if is_running(data):
+        raise _taken(data)
+
+
+def _taken(data: Path) -> LaunchError:
+    where = f" It answers at http://{read_state(data).get('http')}." if read_state(data).get("http") else ""
+    return LaunchError(
+        f"Another Regrow runs on {data}.{where} Stop it with `regrow down --data {data}`, or name another folder with --data."
+    )
 
 
 def not_ready(url: str) -> str:

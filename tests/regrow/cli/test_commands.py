@@ -10,12 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from regrow.cli import asking, main
+from regrow.cli import asking, main, runs
 from regrow.cli.asking import Session, ask
 from regrow.client import Client
 from regrow.credentials import Credentials, store_credentials, stored_credentials
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import annotation_pb2, datasets_pb2, feedback_ledger_pb2, labelers_pb2, votes_pb2
+from regrow.registry.v1 import registry_pb2
 from regrow.rows import struct
 from regrow.training.v1 import designs_pb2, policies_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2, schema_pb2
@@ -93,6 +94,29 @@ def test_no_gateway_is_told_with_how_to_start_one(run: Run) -> None:
     code, out, err = run("status")
     assert (code, out) == (1, "")
     assert err.startswith("Error: No Regrow answers at 127.0.0.1:1. Start one with `regrow up`")
+
+
+@pytest.mark.parametrize("words", [("m", "3"), ("m/3",), ("projects/default/models/m", "3")])
+def test_a_version_is_promoted_however_it_is_named(run: Run, gateway: Any, words: tuple[str, ...]) -> None:
+    gateway.on("GetAlias", lambda request: registry_pb2.Alias(name=request.name, etag="e"))
+    gateway.on("SetAlias", lambda request: registry_pb2.Alias(name=request.name, version=request.version))
+    code, _, err = run("promote", *words)
+    assert (code, "m/champion is m/3 now." in err) == (0, True)
+
+
+def test_promoting_no_version_says_how_to_name_one(run: Run) -> None:
+    code, _, err = run("promote", "m")
+    assert (code, "Which version of 'm'? Write m/3" in err) == (1, True)
+
+
+@pytest.mark.parametrize(("trivial", "told"), [(0.55, True), (0.3, False)])
+def test_a_model_that_can_not_be_told_from_the_trivial_answer_is_told(
+    capsys: pytest.CaptureFixture[str], trivial: float, told: bool
+) -> None:
+    ours = runs_pb2.Score(metric="macro_f1", value=0.6, low=0.5, high=0.7)
+    baseline = runs_pb2.BaselineScore(name="majority_class", scores=[runs_pb2.Score(metric="macro_f1", value=trivial)])
+    runs.show_report(runs_pb2.RunReport(selection=ours, holdout=[ours], baselines=[baseline], holdout_rows=60))
+    assert ("can't be told from always answering" in capsys.readouterr().err) is told
 
 
 def test_a_wrong_command_line_has_its_own_exit_code(run: Run) -> None:

@@ -115,6 +115,19 @@ def test_a_second_start_on_the_same_folder_is_refused(make: Callable[[], Local])
     assert processes.is_alive(read_state(local.data)["services"]["gateway"])
 
 
+def test_a_folder_that_can_not_be_one_is_told_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(LaunchError, match=r"can't be the data folder: .*Name another with --data"):
+            launcher.refuse_unfit(folder)
+
+
+def test_a_start_in_the_background_leaves_the_log_of_the_running_one_alone(make: Callable[[], Local]) -> None:
+    local = make()
+    with local, pytest.raises(LaunchError, match="Another Regrow runs on"):
+        launcher.refuse_unfit(local.data)
+
+
 def test_a_taken_port_is_told_with_its_holder(make: Callable[[], Local]) -> None:
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", 0))
