@@ -129,8 +129,10 @@ class EtagMismatch(Conflicting):
     reason = "ETAG_MISMATCH"
 
     def __init__(self, name: str, *, sent: str, current: str) -> None:
+        changed = f"changed since you read it (you sent etag '{sent}', it is '{current}'). Read it again and decide again."
+        unread = "exists already. Read it, and send its etag with the change, so that nobody's change is lost."
         super().__init__(
-            f"'{name}' changed since you read it (you sent etag '{sent}', it is '{current}'). Read it again and decide again.",
+            f"'{name}' {changed if sent else unread}",
             name=name,
             sent=sent,
             current=current,

@@ -59,7 +59,8 @@ class CommonSettings(BaseSettings):
     """Port of the Prometheus metrics over HTTP; 0 is off. Processes on one machine need one each."""
 
     database_url: str | None = None
-    """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`."""
+    """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`. Each service needs its own:
+    set it as `REGROW_<SERVICE>_DATABASE_URL` where several share an environment."""
 
     labeling_address: str = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""
@@ -71,7 +72,7 @@ class CommonSettings(BaseSettings):
     """Where the registry service listens and is called."""
 
     gateway_http_address: str = "127.0.0.1:8080"
-    """Where the gateway serves REST, the Open Inference Protocol over HTTP, and the console."""
+    """Where the gateway serves REST."""
 
     gateway_grpc_address: str = "127.0.0.1:8081"
     """Where the gateway serves gRPC."""

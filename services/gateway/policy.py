@@ -186,7 +186,7 @@ def check_role(rule: Rule, principal: Principal) -> None:
     """Raises `PermissionDenied` where the key's role is too low."""
     if RANKS.get(principal.role, 0) < RANKS[rule.role]:
         raise PermissionDenied(
-            f"This call needs the role {rule.role}; key '{principal.name}' is a {principal.role}. Ask an admin for another.",
+            f"This call needs the role {rule.role}; key '{principal.name}' has {principal.role}. Ask an admin for another.",
             needed=rule.role,
             role=principal.role,
         )
@@ -208,9 +208,7 @@ def check_request(rule: Rule, request: Message, principal: Principal, *, may_omi
     for path, name in resource_names(request):
         other = project_of(name, path)
         if project and other != project:
-            raise InvalidField(
-                path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'."
-            )
+            raise InvalidField(path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'.")
         if not project:
             check_project(other, principal)
 

@@ -103,7 +103,9 @@ class KeyRing:
         secret = _secret(authorization)
         prefix = prefix_of(secret)
         if prefix is None:
-            raise Unauthenticated("This is no API key of Regrow: they begin with 'rg_'. Send 'Authorization: Bearer <key>'.")
+            raise Unauthenticated(
+                "This is no API key of Regrow: one looks like 'rg_<8 characters>_<43 more>'. Send 'Authorization: Bearer <key>'."
+            )
         key = self._by_prefix.get(prefix)
         if key is None or not matches(key, secret):
             async with self._lookups:

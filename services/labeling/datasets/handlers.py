@@ -99,7 +99,7 @@ class Datasets:
             users = [user for find in self._users for user in find(session, name)]
             if users and not force:
                 raise FailedPrecondition(
-                    f"'{name}' is used by {listed(users)}. Delete those first, or set `force` to delete them with it.",
+                    f"'{name}' is used by {listed(users)}. Set `force` to delete it together with them.",
                     reason="DATASET_IN_USE",
                 )
             for forget in self._forget:
