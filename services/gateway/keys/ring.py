@@ -104,7 +104,7 @@ class KeyRing:
         prefix = prefix_of(secret)
         if prefix is None:
             raise Unauthenticated(
-                "This is no API key of Regrow: one looks like 'rg_<8 characters>_<43 more>'. Send 'Authorization: Bearer <key>'."
+                "This is no API key of Regrow: it looks like 'rg_<8 letters>_<43 more>'. Send 'Authorization: Bearer <key>'."
             )
         key = self._by_prefix.get(prefix)
         if key is None or not matches(key, secret):
