@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 READY := $(VENV)/.ready
+# A worker per core, each with its own share of the tests in their order; PYTEST_ARGS="-n 0" runs them in one process.
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test slow lint protos check setup clean help
 
@@ -14,7 +16,7 @@ demo: $(READY) ## the whole loop on real data; ends at Ctrl-C, or by itself with
 	@$(BIN)/python examples/demo.py $(if $(EXIT),--exit) $(DEMO_ARGS)
 
 test: $(READY) ## the tests, under a minute of them
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q $(WORKERS) $(PYTEST_ARGS)
 
 slow: $(READY) ## the tests that take longer: end to end, kill -9, many processes
 	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
