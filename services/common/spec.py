@@ -145,6 +145,8 @@ class ProblemSpec:
             chosen = np.where(p[:, positive] >= thresholds[positive], positive, 1 - positive)
         else:
             chosen = p.argmax(axis=1)
+        if not self.abstain_below:
+            return [[c] for c in chosen.tolist()]
         sure = p.max(axis=1) >= self.abstain_below
         return [[int(c)] if ok else [] for c, ok in zip(chosen, sure, strict=True)]
 

@@ -26,10 +26,10 @@ class Decision:
 
     def scores(self, logits: npt.NDArray[np.float32], multi_label: bool) -> Doubles:
         """`(rows, heads, classes)` logits -> `(rows, classes)` logits before temperature: of the heads' mean probability."""
-        z = np.asarray(logits, dtype=np.float64)
         speaking = [h for h, weight in enumerate(self.weights) if weight > 0]
         if len(speaking) == 1:
-            return z[:, speaking[0]]
+            return logits[:, speaking[0]].astype(np.float64)
+        z = np.asarray(logits, dtype=np.float64)
         weights = np.array(self.weights)[None, :, None]
         mixed = np.clip((probabilities_of(z, multi_label) * weights).sum(axis=1), _TINY, 1.0 - _TINY)
         return np.asarray(np.log(mixed / (1.0 - mixed)) if multi_label else np.log(mixed))
@@ -43,5 +43,5 @@ def probabilities_of(logits: Doubles, multi_label: bool) -> Doubles:
     """Softmax over the last axis, or independent sigmoids."""
     if multi_label:
         return 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+    raised = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
+    return np.asarray(raised / np.add.reduce(raised, axis=-1, keepdims=True))

@@ -28,6 +28,7 @@ from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 
 _BATCH = 64
+_OUTPUTS = ["logits"]
 
 _READERS: dict[str, Callable[[bytes], Source]] = {
     "terms": Terms.from_json,
@@ -55,6 +56,8 @@ class Bundle:
         self.manifest = manifest
         self.digest = digest
         self._readers = [_open_reader(entry, manifest, files) for entry in manifest.readers]
+        self._tables = [reader.source for reader in self._readers if isinstance(reader.source, Table)]
+        self._names = manifest.spec.class_names
         self._session = open_session(str(files[GRAPH]))
 
     @classmethod
@@ -72,18 +75,15 @@ class Bundle:
     def predict(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
         """Raises `InvalidField` only for a value that can't be read as its column's kind; the rest is told in warnings."""
         for i, row in enumerate(rows):
-            if not isinstance(row, Mapping):
+            if not isinstance(row, dict | Mapping):
                 raise InvalidField(f"rows[{i}]", "is not an object of column names and values.")
         columns, warnings = read_rows(rows, self.manifest.inputs)
-        for reader in self._readers:
-            if isinstance(reader.source, Table):
-                reader.source.unseen(columns, warnings)
+        for table in self._tables:
+            table.unseen(columns, warnings)
         probabilities = self.probabilities(columns, len(rows))
-        names = self.spec.class_names
         decided = self.spec.decide(probabilities, self.manifest.decision.thresholds)
-        return Predictions(
-            probabilities=probabilities, classes=[[names[c] for c in chosen] for chosen in decided], warnings=warnings
-        )
+        classes = [[self._names[c] for c in chosen] for chosen in decided]
+        return Predictions(probabilities=probabilities, classes=classes, warnings=warnings)
 
     def probabilities(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
         """`(rows, classes)` calibrated probabilities of rows that are already columns."""
@@ -92,12 +92,17 @@ class Bundle:
 
     def logits(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
         """`(rows, heads, classes)` raw logits."""
-        parts = [np.zeros((0, len(self.manifest.heads), len(self.spec.classes)), dtype=np.float32)]
+        if 0 < rows <= _BATCH:
+            return self._run(columns, rows)
+        parts = [np.zeros((0, len(self.manifest.heads), len(self._names)), dtype=np.float32)]
         for start in range(0, rows, _BATCH):
             stop = min(start + _BATCH, rows)
-            features = read_all(self._readers, slice_columns(columns, start, stop), stop - start)
-            parts.append(self._session.run(None, feed(features))[0])
+            parts.append(self._run(slice_columns(columns, start, stop), stop - start))
         return np.concatenate(parts)
+
+    def _run(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
+        logits: npt.NDArray[np.float32] = self._session.run(_OUTPUTS, feed(read_all(self._readers, columns, rows)))[0]
+        return logits
 
     def describe(self) -> dict[str, Any]:
         """What the model reads and answers, and what it was made from, as JSON."""

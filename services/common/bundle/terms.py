@@ -19,6 +19,9 @@ import numpy.typing as npt
 # Words keep their inner apostrophe; runs of marks such as "!!!" or "$" are words too: they tell spam and mood.
 _WORD = re.compile(r"\w+(?:'\w+)*|[!?$%#@:;)(]+")
 
+_MOST_REMEMBERED = 20_000
+_LONGEST_REMEMBERED = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
@@ -33,6 +36,8 @@ class Ragged:
 
     def padded(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """`(rows, longest)` term numbers and weights; padding has weight 0, so the number there doesn't matter."""
+        if len(self) == 1 and len(self.indices):
+            return self.indices.astype(np.int64)[None, :], self.values[None, :]
         lengths = np.diff(self.starts)
         longest = max(1, int(lengths.max(initial=0)))
         inside = np.arange(longest)[None, :] < lengths[:, None]  # (rows, longest)
@@ -56,25 +61,46 @@ class Terms:
     terms: tuple[str, ...]
     weights: npt.NDArray[np.float64]
     sizes: tuple[int, int] = (0, 0)
-    numbers: dict[str, int] = field(init=False)
+    numbers: dict[str, int] = field(init=False, repr=False, compare=False)
+    pieces: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    """Numbers of the n-grams inside words that came before: few words make most of all texts."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", {term: i for i, term in enumerate(self.terms)})
+        object.__setattr__(self, "pieces", {})
 
     def transform(self, texts: Iterable[str | None]) -> Ragged:
         """Weights `(1 + ln tf) * idf`, each row of length 1 (Salton and Buckley 1988, 'ltc')."""
         starts, indices, counts = [0], list[int](), list[int]()
-        numbers = self.numbers
         for text in texts:
-            found = Counter(n for term in analyze(text or "", self.sizes) if (n := numbers.get(term)) is not None)
+            found = Counter(self._known(text or ""))
             indices.extend(found)
             counts.extend(found.values())
             starts.append(len(indices))
         return self.weigh(np.array(starts, np.int64), np.array(indices, np.int32), np.array(counts, np.float64))
 
+    def _known(self, text: str) -> list[int]:
+        """The numbers of `analyze(text)`'s terms, in its order, without those that training didn't keep."""
+        found, get = words(text), self.numbers.get
+        known = [n for word in found if (n := get(word)) is not None]
+        known += [n for first, second in pairwise(found) if (n := get(f"{first} {second}")) is not None]
+        if self.sizes[1]:
+            for word in found:
+                inside = self.pieces.get(word)
+                known += self._remember(word) if inside is None else inside
+        return known
+
+    def _remember(self, word: str) -> tuple[int, ...]:
+        inside = tuple(n for piece in pieces_of(word, self.sizes) if (n := self.numbers.get(piece)) is not None)
+        if len(self.pieces) < _MOST_REMEMBERED and len(word) <= _LONGEST_REMEMBERED:
+            self.pieces[word] = inside
+        return inside
+
     def weigh(self, starts: npt.NDArray[np.int64], indices: npt.NDArray[np.int32], counts: npt.NDArray[np.float64]) -> Ragged:
         """Ragged rows of weights from ragged rows of counts."""
         values = (1.0 + np.log(counts)) * self.weights[indices]
+        if len(starts) == 2 and len(values):  # one row, as most requests have
+            return Ragged(starts, indices, (values / np.sqrt(np.add.reduceat(values * values, starts[:1]))).astype(np.float32))
         lengths = np.diff(starts)
         norms = np.ones(len(lengths))
         if len(values):
@@ -106,10 +132,15 @@ def analyze(text: str, sizes: tuple[int, int]) -> Iterator[str]:
         yield f"{first} {second}"
     if sizes[1]:
         for word in found:
-            padded = f" {word} "
-            for size in range(sizes[0], sizes[1] + 1):
-                for start in range(len(padded) - size + 1):
-                    yield "~" + padded[start : start + size]
+            yield from pieces_of(word, sizes)
+
+
+def pieces_of(word: str, sizes: tuple[int, int]) -> list[str]:
+    """The character n-grams of a word and of its ends."""
+    padded = f" {word} "
+    return [
+        "~" + padded[start : start + size] for size in range(sizes[0], sizes[1] + 1) for start in range(len(padded) - size + 1)
+    ]
 
 
 def join_texts(columns: Sequence[Sequence[str | None]]) -> list[str]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,41 +37,28 @@ FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
 _PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|(?=\.[0-9]))(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _COMMA_NUMBER = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
-_DAYS = (
-    "%Y/%m/%d",
-    "%m/%d/%Y",
-    "%d.%m.%Y",
-    "%m-%d-%Y",
-    "%d %b %Y",
-    "%d-%b-%Y",
-    "%b %d, %Y",
-    "%d %B %Y",
-    "%B %d, %Y",
-    "%m/%d/%y",
-    "%d.%m.%y",
+DATE_FORMATS = tuple(
+    day + clock
+    for day in (
+        "%Y/%m/%d",
+        "%m/%d/%Y",
+        "%d/%m/%Y",
+        "%d.%m.%Y",
+        "%d-%m-%Y",
+        "%m-%d-%Y",
+        "%d %b %Y",
+        "%d-%b-%Y",
+        "%b %d, %Y",
+        "%d %B %Y",
+        "%B %d, %Y",
+        "%m/%d/%y",
+        "%d/%m/%y",
+        "%d.%m.%y",
+        "%d-%b-%y",
+    )
+    for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 )
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_DATE_FORMATS = tuple(day + clock for day in _DAYS for clock in _CLOCKS)
-
-_FARTHEST = 2.5e11
-"""Seconds from 1970 to the year 9,892: what lies farther away is no date."""
-
-MOST_CHARACTERS = 100_000
-"""A longer text is read up to here, in training and in serving alike: a 5 MB cell must not stall a request."""
-
-MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "?", "nat"})
-TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
-FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0", "off"})
-"""The words that import reads so (`services.common.frames.casting`); a test holds the two together."""
-
-_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+|(?=\.[0-9]))(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
-_COMMA_NUMBER = re.compile(r"[+-]?([0-9]{1,3}(\.[0-9]{3})+|[0-9]+)(,[0-9]+)?")
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
-_DATE_FORMATS = tuple(
-    f"{day}{clock}"
-    for day in ("%m/%d/%Y", "%m/%d/%y", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y", "%b %d, %Y", "%Y%m%d")
-    for clock in ("", " %H:%M", " %H:%M:%S")
-)
+"""Spellings of times besides ISO 8601, those of import: the column's own style wins, then the earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,41 +90,41 @@ def read_rows(rows: Sequence[Mapping[str, object]], inputs: Sequence[Input]) -> 
 
 
 def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: list[list[Warning]]) -> Column:
-    read = _READERS[column.kind]
-    values: list[float | str | None] = []
+    read, name, style = _READERS[column.kind], column.name, column.style
+    values: list[Any] = []
     for i, row in enumerate(rows):
-        cell = row.get(column.name)
         try:
-            value = read(cell, column.style)
+            value = read(row.get(name), style)
         except ValueError as error:
-            raise InvalidField(f"rows[{i}].{column.name}", str(error)) from error
-        if value is None and (column.name not in row or not column.missing_seen):
-            problem = "has no value" if column.name in row else "is not in the row"
-            warnings[i].append(Warning(field=column.name, problem=f"{problem}; the model takes it as unknown."))
+            raise InvalidField(f"rows[{i}].{name}", str(error)) from error
+        if value is None and (name not in row or not column.missing_seen):
+            problem = "has no value" if name in row else "is not in the row"
+            warnings[i].append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
         values.append(value)
-    if column.kind in ("text", "categorical"):
-        return [None if v is None else str(v) for v in values]
-    return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
+    return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
 
 
 def text_of(cell: object, _style: str = "") -> str | None:
     """The text of a cell, cut at `MOST_CHARACTERS`; None where it is missing or blank."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return None
-    if isinstance(cell, list | dict):
-        problem = f"{_shown(cell)} is not a text: send a string."
-        raise ValueError(problem)  # noqa: TRY004 (one kind of failure for every reader)
-    text = str(cell)[:MOST_CHARACTERS]
-    return text if text.strip() else None
+    if not isinstance(cell, str):
+        if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+            return None
+        if isinstance(cell, list | dict):
+            problem = f"{_shown(cell)} is not a text: send a string."
+            raise ValueError(problem)  # noqa: TRY004 (one kind of failure for every reader)
+        cell = str(cell)
+    text = cell[:MOST_CHARACTERS]
+    return text if text and not text.isspace() else None
 
 
 def category_of(cell: object, _style: str = "") -> str | None:
     """How a category is spelled: trimmed, whole numbers without decimals (`3`, 3.0 and `3.0` are one), true/false in small."""
     text = (text_of(cell) or "").strip()
-    if _WHOLE.fullmatch(text):
+    if text.endswith("0") and _WHOLE.fullmatch(text):
         return text.partition(".")[0]
-    lowered = text.lower()
-    return lowered if lowered in ("true", "false") else text or None
+    if len(text) in (4, 5) and (lowered := text.lower()) in ("true", "false"):
+        return lowered
+    return text or None
 
 
 def number_of(cell: object, style: str = "") -> float | None:
@@ -194,7 +182,7 @@ def _first_that_parses(text: str, style: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         pass
-    for shape in (style, *_DATE_FORMATS) if "%" in style else _DATE_FORMATS:
+    for shape in (style, *DATE_FORMATS) if "%" in style else DATE_FORMATS:
         try:
             return datetime.strptime(text, shape)
         except ValueError:

@@ -33,6 +33,15 @@ def test_a_row_alone_has_exactly_the_features_that_it_has_among_others():
         assert np.array_equal(alone.indices, row.indices) and np.array_equal(alone.values, row.values)
 
 
+def test_a_text_has_the_terms_that_analyze_finds_also_when_its_words_came_before():
+    terms = Terms(terms=tuple(dict.fromkeys(analyze("good goods, good dress!", (3, 4)))), weights=np.ones(80), sizes=(3, 4))
+    for text in ["good goods", "new goods", "good goods", "a" * 1_000 + " good", ""]:
+        expected = [term for term in analyze(text, (3, 4)) if term in terms.numbers]
+        row = terms.transform([text])
+        assert row.indices.tolist() == [terms.numbers[term] for term in dict.fromkeys(expected)]
+        assert all(len(word) < 1_000 for word in terms.pieces)
+
+
 def test_padding_has_no_weight():
     index, value = some_terms().transform(["good bad", "", "good"]).padded()
     assert index.shape == value.shape and value[1].sum() == 0 and (value[2, 2:] == 0).all()
@@ -81,6 +90,44 @@ def test_a_table_row_is_scaled_clipped_and_one_hot():
     assert row[0]["at hour cosine"] == pytest.approx(1) and row[2]["at hour cosine"] == pytest.approx(-1)
     assert row[0]["town = Oslo"] == 1 and row[2]["town = (another value)"] == 1
     assert sum(row[1][n] for n in names if n.startswith("town")) == 0
+
+
+def test_a_table_row_alone_is_exactly_what_it_is_among_others():
+    random = np.random.default_rng(0)
+    rows = 5_000  # more than one chunk
+    columns = {
+        "age": np.where(random.random(rows) < 0.2, np.nan, random.normal(40, 30, rows)),
+        "size": random.normal(0, 1, rows),
+        "at": np.where(random.random(rows) < 0.2, np.nan, random.uniform(-2e9, 4e9, rows)),
+        "seen": random.uniform(0, 2e9, rows),
+        "town": random.choice(np.array(["Rome", "Oslo", "Lima", None], dtype=object), rows).tolist(),
+        "color": random.choice(np.array(["red", "blue", None], dtype=object), rows).tolist(),
+    }
+    table = Table(
+        numbers=(Number(name="age", center=40.0, scale=0.1, indicator=True), Number(name="size", center=0.5, scale=0.3)),
+        moments=(
+            Moment(name="at", center=1e9, scale=1e-9, cycles=("hour", "month"), indicator=True),
+            Moment(name="seen", center=1e9, scale=1e-9, cycles=("weekday", "month")),
+        ),
+        categories=(
+            Category(name="town", values=("Rome", "Oslo"), rare=("Bern",), other=True),
+            Category(name="color", values=("red",), missing=True),
+        ),
+    )
+    together = table.transform(columns, rows)
+    assert together.shape[1] == len(table.names()) and not np.isnan(together).any()
+    for i in (0, 1, 2, 3, 4095, 4096, rows - 1):
+        alone = table.transform({name: values[i : i + 1] for name, values in columns.items()}, 1)
+        assert np.array_equal(alone[0], together[i])
+
+
+def test_each_cycle_stands_under_its_own_name():
+    both = Moment(name="at", center=0.0, scale=1e-9, cycles=("weekday", "hour"), indicator=True)
+    table = Table(moments=(Moment(name="first", center=0.0, scale=1e-9, cycles=("hour",)), both))
+    noon_on_sunday = np.array([3 * 86_400.0 + 43_200.0])
+    row = dict(zip(table.names(), table.transform({"first": np.zeros(1), "at": noon_on_sunday}, 1)[0].tolist(), strict=True))
+    assert row["first hour cosine"] == pytest.approx(1) and row["at hour cosine"] == pytest.approx(-1)
+    assert row["at weekday sine"] == pytest.approx(np.sin(2 * np.pi * 6 / 7)) and row["at is missing"] == 0
 
 
 def test_only_values_that_training_never_saw_are_told():

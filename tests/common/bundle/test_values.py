@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.common.bundle.values import (
+    DATE_FORMATS,
     FALSE_WORDS,
     MISSING_WORDS,
     MOST_CHARACTERS,
@@ -27,6 +28,7 @@ def test_serving_knows_the_same_words_as_import():
     assert set(casting.MISSING_WORDS) | {""} == MISSING_WORDS
     assert set(casting.TRUE_WORDS) == TRUE_WORDS
     assert set(casting.FALSE_WORDS) == FALSE_WORDS
+    assert casting.DATE_STYLES == DATE_FORMATS
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,17 @@ def test_whole_numbers_and_booleans_are_one_category_however_they_are_spelled():
 
 
 @pytest.mark.parametrize(
-    "cell", ["2016-03-27T00:53:00Z", "2016-03-27 00:53", "3/27/16 0:53", "2016-03-27T02:53:00+02:00", 1459039980]
+    "cell",
+    [
+        "2016-03-27T00:53:00Z",
+        "2016-03-27 00:53",
+        "3/27/16 0:53",
+        "27-Mar-2016 12:53 AM",
+        "27/03/2016 00:53",
+        "20160327T0053",
+        "2016-03-27T02:53:00+02:00",
+        1459039980,
+    ],
 )
 def test_a_moment_is_read_from_iso_common_spellings_and_seconds(cell):
     assert moment_of(cell) == 1459039980.0
