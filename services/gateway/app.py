@@ -39,6 +39,7 @@ from services.gateway.keys.ring import KeyRing
 from services.gateway.keys.storage import open_keys
 from services.gateway.methods import GATEWAY, public_methods
 from services.gateway.pages import make_app
+from services.gateway.projects import Projects
 from services.gateway.rest import Rest
 from services.gateway.routes import Router
 from services.gateway.settings import GatewaySettings
@@ -47,6 +48,7 @@ from services.gateway.upstreams import Upstreams
 
 FIRST_KEY = "Your admin key. It is shown only this once; keep it like a password:"
 _SET_ALIAS = "/regrow.registry.v1.AliasService/SetAlias"
+_DELETE_PROJECT = "/regrow.registry.v1.ProjectService/DeleteProject"
 _FLUSH_SECONDS = 10.0
 _FIRST_READING_SECONDS = 3.0
 _FIRST_LOADS_SECONDS = 20.0
@@ -85,8 +87,9 @@ class Gateway:
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
         local = local_calls(self._predictor, self._feedback, KeyApi(database, self.keys), self._system)
-        self._calls = Calls(self.keys, self._upstreams, local)
-        self._calls.after[_SET_ALIAS] = self._follower.ring
+        projects = Projects(self._upstreams.channel("registry"))
+        self._calls = Calls(self.keys, self._upstreams, local, projects)
+        self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
         self._health: HealthServicer | None = None

@@ -26,7 +26,8 @@ from services.common.rpc.status import HTTP_STATUS, code_of, known
 from services.common.telemetry import REQUESTS, RUNNING, SECONDS
 from services.gateway.keys.ring import KeyRing
 from services.gateway.methods import GATEWAY, Method
-from services.gateway.policy import RULES, check_request, check_role
+from services.gateway.policy import RULES, check_request, check_role, project_in
+from services.gateway.projects import Projects
 from services.gateway.upstreams import Upstreams, pump, told
 
 Local = Callable[[Any], Awaitable[Message]]
@@ -38,6 +39,9 @@ _UNLOGGED = frozenset({
     "/regrow.gateway.v1.SystemService/GetStatus",
 })  # fmt: skip
 """Calls that come by the thousand: counted, but logged only where they fail."""
+
+_ASK_NOBODY = ("labeling", "training")
+"""Services that know names alone: that a project exists is checked for them. The registry knows by itself."""
 
 log = structlog.get_logger()
 
@@ -56,10 +60,11 @@ def stopping() -> EngineUnavailable:
 class Calls:
     """Belongs to the event loop."""
 
-    def __init__(self, keys: KeyRing, upstreams: Upstreams, local: Mapping[str, Local]) -> None:
+    def __init__(self, keys: KeyRing, upstreams: Upstreams, local: Mapping[str, Local], projects: Projects) -> None:
         self._keys = keys
         self._upstreams = upstreams
         self._local = local
+        self._projects = projects
         self._validator = protovalidate.Validator()
         self._streams: set[Any] = set()
         self.after: dict[str, Callable[[], None]] = {}
@@ -96,11 +101,14 @@ class Calls:
         return call.principal
 
     async def admit(self, method: Method, request: Message, principal: Principal, *, size: int, may_omit: bool = False) -> None:
-        """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`."""
+        """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`; `NotFound` for a project that doesn't exist."""
         if size > _BIG_BYTES:
             await asyncio.to_thread(self._admit, method, request, principal, may_omit)
         else:
             self._admit(method, request, principal, may_omit)
+        project = project_in(RULES[method.path], request) if method.home in _ASK_NOBODY and not may_omit else ""
+        if project:
+            await self._projects.check(project)
 
     async def decode(self, method: Method, content: bytes) -> Message:
         """Raises `InvalidField` for bytes that aren't the message."""

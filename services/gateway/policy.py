@@ -213,6 +213,11 @@ def check_request(rule: Rule, request: Message, principal: Principal, *, may_omi
             check_project(other, principal)
 
 
+def project_in(rule: Rule, request: Message) -> str:
+    """The id of the project that an admitted request is about; empty for a call about none."""
+    return project_of(_read(request, rule.project), rule.project) if rule.project else ""
+
+
 def check_project(project: str, principal: Principal) -> None:
     """Raises `PermissionDenied`. Says the same for a project that doesn't exist, so nobody can find out which do."""
     if not principal.may_enter(project):

@@ -185,3 +185,24 @@ def test_health_and_reflection_need_no_key(channel) -> None:
     names = {service.name for service in answer.list_services_response.service}
     assert "regrow.gateway.v1.PredictionService" in names
     assert "regrow.labeling.v1.RegrowthService" not in names
+
+
+def test_a_project_that_does_not_exist_is_told_before_anything_is_kept_under_it(call, error, world) -> None:
+    for verb, path, options in (
+        ("POST", "/v1/projects/shopp/datasets:import?dataset_id=d", {"content": b"a,b\n1,2\n"}),
+        ("GET", "/v1/projects/shopp/datasets/mail", {}),
+        ("POST", "/v1/projects/shopp/runs", {"json": {"labelSet": "projects/shopp/datasets/d/labelSets/l"}}),
+    ):
+        world.recorder.requests.clear()
+        answer = call(verb, path, **options)
+        assert (answer.status_code, error(answer)["message"]) == (
+            404, "There is no project 'projects/shopp'. ListProjects shows those that exist.",
+        )  # fmt: skip
+        assert world.recorder.requests == []
+
+
+def test_a_deleted_project_is_gone_at_once(call) -> None:
+    assert call("POST", "/v1/projects?project_id=gone-soon", json={}).status_code == 200
+    assert call("GET", "/v1/projects/gone-soon/datasets/mail").status_code == 200
+    assert call("DELETE", "/v1/projects/gone-soon").status_code == 200
+    assert call("GET", "/v1/projects/gone-soon/datasets/mail").status_code == 404
