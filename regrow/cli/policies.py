@@ -126,6 +126,38 @@ def pause(
     output.done(f"{name} {'runs again' if resume else 'is paused'}.")
 
 
+@app.command("update")
+def update(
+    name: Annotated[str, typer.Argument(help="The policy.")],
+    count: Annotated[int | None, typer.Option("--count", min=0, help="Retrain at this many labels; 0: not by count.")] = None,
+    max_age: Annotated[str | None, typer.Option("--max-age", help="Retrain at this age of a label; '': not by age.")] = None,
+    min_interval: Annotated[str | None, typer.Option("--min-interval", help="Never sooner than this; '': at once.")] = None,
+    tolerance: Annotated[float | None, typer.Option("--tolerance", min=0.0, help="How much worse is still no worse.")] = None,
+    significance: Annotated[float | None, typer.Option("--significance", min=0.0, help="The level of the test.")] = None,
+    promote_on_tie: Annotated[
+        bool | None, typer.Option("--promote-on-tie/--only-better", help="Promote what is no worse, or only what is better.")
+    ] = None,
+    project: Project = "default",
+    json: Json = False,
+) -> None:
+    """Change a policy's rules; those that aren't named stay."""
+    durations = {"max_age": max_age, "min_interval": min_interval}
+    rules = {"feedback_count": count, "tolerance": tolerance, "significance": significance, "promote_on_tie": promote_on_tie}
+    with connect(project) as client:
+        policy = client.policies.GetPolicy(pb.GetPolicyRequest(name=client.name("policies", name)))
+        for field, value in rules.items():
+            if value is not None:
+                setattr(policy, field, value)
+        for field, text in durations.items():
+            if text is not None:
+                policy.ClearField(field)
+                duration = _duration(text, f"--{field.replace('_', '-')}")
+                if duration is not None:
+                    getattr(policy, field).CopyFrom(duration)
+        changed = client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=policy))
+    output.show_json(changed) if json else _show(changed)
+
+
 @app.command("trigger")
 def trigger(
     name: Annotated[str, typer.Argument(help="The policy.")],

@@ -44,6 +44,8 @@ from regrow.training.v1 import runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 _SERVED_WITHIN = 30.0
+_SHOWN = 300
+"""Characters of a text that the printed command carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +269,8 @@ class Trial:
         inputs = [column.name for column in served.inputs]
         read = [{name: row[name] for name in inputs if row.get(name) is not None} for row in rows]
         complete = max(map(len, read), default=0)
-        return min((row for row in read if len(row) == complete), key=lambda row: len(str(row)), default={})
+        row = min((row for row in read if len(row) == complete), key=lambda row: len(str(row)), default={})
+        return {name: value[:_SHOWN] if isinstance(value, str) else value for name, value in row.items()}
 
     def _key_to_show(self, credentials: Credentials) -> str:
         """A viewer's key for this project, since an admin's has no place in a shell's history; else the name of a variable."""

@@ -262,6 +262,17 @@ def test_a_failed_run_ends_with_exit_code_1_and_its_reason(run: Run, gateway: An
     assert "There is one class only." in err
 
 
+def test_a_changed_policy_keeps_the_rules_that_are_not_named(run: Run, gateway: Any) -> None:
+    kept = policies_pb2.Policy(name="projects/default/policies/m", feedback_count=300, tolerance=0.1, etag="e")
+    kept.max_age.FromSeconds(60)
+    gateway.on("GetPolicy", lambda _: kept)
+    gateway.on("UpdatePolicy", lambda request: request.policy)
+    assert run("policy", "update", "m", "--count", "50", "--max-age", "", "--min-interval", "2h", "--promote-on-tie")[0] == 0
+    sent = gateway.requests[-1].policy
+    assert (sent.feedback_count, sent.tolerance, sent.etag, sent.promote_on_tie) == (50, 0.1, "e", True)
+    assert (sent.HasField("max_age"), sent.min_interval.seconds) == (False, 7200)
+
+
 def test_a_policy_reads_durations_as_people_write_them(run: Run, gateway: Any) -> None:
     gateway.on("CreatePolicy", lambda request: request.policy)
     code, out, _ = run("policy", "create", "m", "--count", "300", "--max-age", "7d", "--min-interval", "1.5h")
