@@ -158,8 +158,12 @@ class SqliteFile:
         connection = sqlite3.connect(
             uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False, factory=_Connection
         )
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.identity = self._identify()
+        try:
+            self._patiently(connection, lambda: _be_durable(connection))
+            connection.identity = self._identify()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _identify(self) -> tuple[int, int]:
@@ -168,6 +172,11 @@ class SqliteFile:
         except FileNotFoundError:
             raise unavailable(f"the file '{self.path}' is missing; restore it from a backup") from None
         return found.st_dev, found.st_ino
+
+
+def _be_durable(connection: sqlite3.Connection) -> None:
+    """Reads the file's header, so it meets the lock of whoever makes or recovers the log at this moment."""
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _lay_out(connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -196,6 +197,20 @@ print(log.append("regrow.registry", [Event(key="m", value=b"1")]))
 """
 
 
+def test_starts_at_once_make_one_log(tmp_path: Path) -> None:
+    ready = threading.Barrier(3)
+
+    def begin(_: int) -> object:
+        ready.wait()
+        with closing(SqliteLog(tmp_path / "events.db")) as log:
+            log.ensure_topics()
+            return log.append(REGISTRY, ONE)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(begin, range(3))) == [[(0, offset)] for offset in range(3)]
+
+
+@pytest.mark.slow
 def test_processes_that_start_at_once_make_one_log(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     starters = [
