@@ -121,9 +121,7 @@ def test_a_vote_against_a_class_speaks_for_the_others():
 
 
 def test_a_less_confident_vote_moves_the_posterior_less():
-    votes = votes_of(
-        rows=2, classes=2, voters=voters(1, reads=False), row=[0, 1], voter=[0, 0], cls=[1, 1], weight=[1.0, 0.25]
-    )
+    votes = votes_of(rows=2, classes=2, voters=voters(1, reads=False), row=[0, 1], voter=[0, 0], cls=[1, 1], weight=[1.0, 0.25])
     patterns = patterns_of(votes, np.full(2, -1))
     posterior = dawid_skene(patterns, votes.voters, 2).posterior[patterns.inverse]
     assert 0.5 < posterior[1, 1] < posterior[0, 1]
