@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -258,6 +261,21 @@ def test_a_fingerprint_tells_content_apart_but_not_order() -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
+def test_a_start_waits_while_another_process_migrates(migrations: Path, tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        opened = pool.submit(open_database, f"sqlite:///{file}", migrations=migrations)
+        with pytest.raises(TimeoutError):
+            opened.result(timeout=0.1)
+        other.execute("COMMIT")
+        database = opened.result(timeout=20)
+    assert schema_differences(database, ShopTable.metadata) == []
+    database.close()
+
+
+@pytest.mark.slow
 def test_two_processes_that_start_at_once_migrate_once(url: str, migrations: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     slow = FIRST.replace(

@@ -186,6 +186,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "expected"), [("before", [1]), ("after", [1, 1])])
 def test_what_was_committed_before_a_kill_is_told_after_the_next_start(
     moment: str, expected: list[int], url: str, database: Database, events: SqliteLog, tmp_path: Path

@@ -112,7 +112,7 @@ def test_json_lines_carry_values_as_they_are(exported):
 @pytest.mark.parametrize("file_format", list(Format))
 def test_chunks_fit_in_a_message(exported, file_format):
     draw = random.Random(1)
-    rows = b"".join(b"%s,%d\n" % (draw.randbytes(400).hex().encode(), i) for i in range(6000))
+    rows = b"".join(b"%s,%d\n" % (draw.randbytes(400).hex().encode(), i) for i in range(3200))
     chunks = exported(b"text,n\n" + rows, file_format)
     assert len(chunks) > 1
     assert max(map(len, chunks)) <= CHUNK_BYTES

@@ -54,6 +54,7 @@ def test_pairing_sees_a_small_difference_that_two_apart_would_hide():
     assert (result.champion_only_right, result.challenger_only_right) == (0, 12)
 
 
+@pytest.mark.slow
 def test_false_promotions_stay_near_the_level():
     spec, rng = a_spec(), np.random.default_rng(3)
     verdicts = [
