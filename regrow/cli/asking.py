@@ -130,11 +130,21 @@ def human_labeler(client: Client, spec: problem_spec_pb2.ProblemSpec, labeler: s
     except CallError as error:
         if error.code != "NOT_FOUND" or labeler:
             raise
-        human = labelers_pb2.HumanLabeler(gold=True)
-        client.create_labeler(
-            names.short(name), problem_spec=spec.name, human=human, description="Answers given in the terminal."
-        )
+        _make_labeler(client, spec, names.short(name))
     return name
+
+
+def _make_labeler(client: Client, spec: problem_spec_pb2.ProblemSpec, name: str) -> None:
+    human = labelers_pb2.HumanLabeler(gold=True)
+    try:
+        client.create_labeler(name, problem_spec=spec.name, human=human, description="Answers given in the terminal.")
+    except CallError as error:
+        if error.code != "PERMISSION_DENIED":
+            raise
+        raise Mistake(
+            f"Nobody has made the human labeler '{name}' yet, and your key may not. Ask an editor for: "
+            f"regrow label add human {name} -s {names.short(spec.name)}"
+        ) from None
 
 
 def ask(session: Session, key: Callable[[], str], count: int = 0) -> None:

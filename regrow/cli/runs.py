@@ -288,7 +288,8 @@ def cancel(name: Annotated[str, typer.Argument(help="The run.")], project: Proje
     """Cancel a run. One that ended stays as it is."""
     with connect(project) as client:
         run = client.runs.CancelRun(pb.CancelRunRequest(name=client.name("runs", name)))
-    output.done(f"{names.short(run.name)} is {state_word(run.state)}.")
+    stopping = run.state in (pb.RUN_STATE_QUEUED, pb.RUN_STATE_RUNNING)
+    output.done(f"{names.short(run.name)} is {'being cancelled' if stopping else state_word(run.state)}.")
 
 
 @app.command("designs")

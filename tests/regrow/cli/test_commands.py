@@ -12,6 +12,7 @@ import pytest
 
 from regrow.cli import asking, main, runs
 from regrow.cli.asking import Session, ask
+from regrow.cli.options import Mistake
 from regrow.client import Client
 from regrow.credentials import Credentials, store_credentials, stored_credentials
 from regrow.gateway.v1 import gateway_pb2
@@ -117,6 +118,28 @@ def test_a_model_that_can_not_be_told_from_the_trivial_answer_is_told(
     baseline = runs_pb2.BaselineScore(name="majority_class", scores=[runs_pb2.Score(metric="macro_f1", value=trivial)])
     runs.show_report(runs_pb2.RunReport(selection=ours, holdout=[ours], baselines=[baseline], holdout_rows=60))
     assert ("can't be told from always answering" in capsys.readouterr().err) is told
+
+
+def test_a_labeler_without_a_human_labeler_learns_whom_to_ask_for_what(gateway: Any, refusal: Any) -> None:
+    def refuse(code: grpc.StatusCode) -> Callable[[Any], Any]:
+        def answer(_: Any) -> Any:
+            raise refusal(code, "no")
+
+        return answer
+
+    gateway.on("GetLabeler", refuse(grpc.StatusCode.NOT_FOUND))
+    gateway.on("CreateLabeler", refuse(grpc.StatusCode.PERMISSION_DENIED))
+    spec = problem_spec_pb2.ProblemSpec(name="projects/default/problemSpecs/spam")
+    with Client(gateway.address, "k") as client, pytest.raises(Mistake, match="regrow label add human spam-human -s spam"):
+        asking.human_labeler(client, spec, "")
+
+
+@pytest.mark.parametrize(
+    ("state", "word"), [(runs_pb2.RUN_STATE_RUNNING, "being cancelled"), (runs_pb2.RUN_STATE_SUCCEEDED, "succeeded")]
+)
+def test_a_cancelled_run_is_told_as_what_it_is_now(run: Run, gateway: Any, state: Any, word: str) -> None:
+    gateway.on("CancelRun", lambda request: runs_pb2.Run(name=request.name, state=state))
+    assert f"r is {word}." in run("runs", "cancel", "r")[2]
 
 
 def test_a_wrong_command_line_has_its_own_exit_code(run: Run) -> None:
