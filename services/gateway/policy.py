@@ -186,7 +186,8 @@ def check_role(rule: Rule, principal: Principal) -> None:
     """Raises `PermissionDenied` where the key's role is too low."""
     if RANKS.get(principal.role, 0) < RANKS[rule.role]:
         raise PermissionDenied(
-            f"This call needs the role {rule.role}; key '{principal.name}' has {principal.role}. Ask an admin for another.",
+            f"This call needs the role {rule.role}, and the role of key '{principal.name}' is {principal.role}. "
+            "Ask an admin for another key.",
             needed=rule.role,
             role=principal.role,
         )
