@@ -140,7 +140,7 @@ def hand_over(appender: Appender, outcomes: list[RegrowError | None], value: byt
 
 
 def wait_for(outcomes: list[Any], count: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while len(outcomes) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -92,7 +92,7 @@ def test_a_stop_lets_running_calls_finish_and_ends_endless_ones_with_an_error(wo
     outcome: dict[str, str] = {}
 
     def watch() -> None:
-        outcome["stream"] = httpx.get(f"{running.http}/v1/projects/shop/runs/endless:watch", headers=headers, timeout=20).text
+        outcome["stream"] = httpx.get(f"{running.http}/v1/projects/shop/runs/endless:watch", headers=headers, timeout=60).text
 
     def upload() -> None:
         def body():
@@ -101,12 +101,12 @@ def test_a_stop_lets_running_calls_finish_and_ends_endless_ones_with_an_error(wo
                 yield b"x" * 1000
 
         url = f"{running.http}/v1/projects/shop/datasets:import?dataset_id=late"
-        outcome["upload"] = str(httpx.post(url, headers=headers, content=body(), timeout=20).status_code)
+        outcome["upload"] = str(httpx.post(url, headers=headers, content=body(), timeout=60).status_code)
 
     threads = [threading.Thread(target=watch), threading.Thread(target=upload)]
     for thread in threads:
         thread.start()
-    assert world.recorder.streaming.wait(5)
+    assert world.recorder.streaming.wait(30)
     while "late" not in [getattr(request, "dataset_id", "") for request in world.recorder.requests]:
         time.sleep(0.01)
     health = health_pb2_grpc.HealthStub(grpc.insecure_channel(running.grpc))

@@ -50,7 +50,7 @@ class Echo:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
             case "wait":
                 self.entered.set()
-                assert self.leave.wait(10)
+                assert self.leave.wait(60)
             case "left":
                 return str(seconds_left())
             case "sleep":

@@ -90,7 +90,7 @@ def test_streams_work_and_can_be_cancelled(stub: Stub, echo: Echo) -> None:
     stream = stub.List(_say("endless"))
     assert next(stream).value == "first"
     stream.cancel()
-    assert echo.closed.wait(5)
+    assert echo.closed.wait(30)
 
 
 def test_with_call_gives_the_response_and_the_call(stub: Stub) -> None:
