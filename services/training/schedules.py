@@ -59,7 +59,7 @@ def schedule_from_proto(message: pb.Schedule) -> tuple[Schedule, str]:
 
 
 def schedule_to_proto(schedule: Schedule, template_id: str, seed: int = 0) -> pb.Schedule:
-    """Every field filled in."""
+    """Every field filled in, but for what the rows decide once they are read: 0 rows a step stays 0."""
     design = schedule.design
     return pb.Schedule(
         design=pb.Design(

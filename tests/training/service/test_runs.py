@@ -57,7 +57,9 @@ def test_the_receipt_says_what_the_version_was_made_from(trained: Any, world: Wo
 
 def test_a_schedule_is_answered_with_every_default_filled_in(trained: Any) -> None:
     assert trained.schedule.design.template == "brew"
-    assert trained.schedule.max_epochs > 0 and trained.schedule.batch_size > 0
+    assert (trained.schedule.max_epochs, trained.schedule.patience, trained.schedule.gold_weight) == (60, 8, 1)
+    assert trained.schedule.design.text == designs_pb2.TEXT_ENCODER_BREW
+    assert trained.schedule.design.tabular == designs_pb2.TABULAR_ENCODER_LINEAR
     assert trained.priority == runs_pb2.PRIORITY_STANDARD
 
 
