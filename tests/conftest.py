@@ -1,8 +1,18 @@
-"""Says at the end, once per reason, what was skipped and which setting would run it."""
+"""Real engines for all tests; and says at the end, once per reason, what was skipped and which setting would run it."""
 
+from __future__ import annotations
+
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from real_engines import kafka, minio, postgres, postgres_database
+
+__all__ = ["kafka", "minio", "postgres", "postgres_database"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,9 +1,7 @@
-"""The database floor: migrations, transactions, times, request ids; on PostgreSQL too where REGROW_TEST_POSTGRES_URL is set."""
+"""The database floor: migrations, transactions, times, request ids; on PostgreSQL too."""
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
 import subprocess
 import sys
@@ -93,25 +91,9 @@ def migrations(tmp_path: Path) -> Path:
     return folder
 
 
-def _postgres() -> Iterator[str]:
-    server = os.environ.get("REGROW_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("set REGROW_TEST_POSTGRES_URL to a PostgreSQL server to run this")
-    name = f"regrow_test_{secrets.token_hex(4)}"
-    admin = sa.create_engine(sa.make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/data/shop.db"
-    else:
-        yield from _postgres()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/data/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_database")
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
-"""A registry on real engines, a fresh one for each test. On PostgreSQL too where REGROW_TEST_POSTGRES_URL names one."""
+"""A registry on real engines, a fresh one for each test. On PostgreSQL too."""
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from services.common.database import Database, open_database
 from services.common.events import SqliteLog
@@ -20,26 +17,11 @@ from services.registry.models import NewVersion
 StoreBundle = Callable[..., str]
 
 
-def _postgres() -> Iterator[str]:
-    server = os.environ.get("REGROW_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("set REGROW_TEST_POSTGRES_URL to a PostgreSQL server to run this")
-    name = f"regrow_test_{secrets.token_hex(4)}"
-    admin = sa.create_engine(sa.make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'registry.db'}"
-    else:
-        yield from _postgres()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return (
+        f"sqlite:///{tmp_path / 'registry.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_database")
+    )
 
 
 @pytest.fixture
