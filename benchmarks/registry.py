@@ -99,7 +99,9 @@ def prepare(channel: grpc.Channel, folder: Path) -> None:
 
 def calls(echo: grpc.Channel, registry: grpc.Channel) -> dict[str, Call]:
     """What is measured, by name; the echo first."""
-    read, then = pb.GetAliasRequest(name=CHAMPION), pb.GetAliasRequest(name=CHAMPION, as_of=Timestamp(seconds=int(time.time())))
+    now = Timestamp()
+    now.GetCurrentTime()
+    read, then = pb.GetAliasRequest(name=CHAMPION), pb.GetAliasRequest(name=CHAMPION, as_of=now)
     everything = pb.ListAliasesRequest(parent="projects/-/models/-")
     champion = pb.GetVersionRequest(name=f"{MODEL}/versions/@champion")
     bare = echo.unary_unary("/bench.Echo/Echo")
