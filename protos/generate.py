@@ -1,6 +1,6 @@
 """Generates the Python stubs of `protos/` into `regrow/`, and the descriptor set that the gateway serves and lints run on.
 
-    python protos/generate.py            writes regrow/**/v1/*_pb2*.py(i) and regrow/api.binpb
+    python protos/generate.py            writes regrow/**/v1/*_pb2*.py(i), regrow/api.binpb, and the typed services
     python protos/generate.py --check    fails where the committed stubs differ from what the protos give
 
 Nothing is vendored and nothing is fetched: `google/*` comes from googleapis-common-protos and grpcio-tools, and
@@ -13,6 +13,7 @@ import argparse
 import filecmp
 import importlib
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,11 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).parent
 ROOT = PROTOS.parent
+sys.path.insert(0, str(ROOT))
+
+from protos.twin import TWINS, tidy, write_twins  # noqa: E402
+from protos.typed_services import services_source  # noqa: E402
+
 INCLUDES = (PROTOS, Path(next(iter(google.rpc.__path__))).parents[1], Path(grpc_tools.__file__).parent / "_proto")
 
 
@@ -60,6 +66,18 @@ def generate(out: Path) -> None:
             ]
         )
     _bring_validate_home(out / "regrow")
+    _write_client(out / "regrow")
+
+
+def _write_client(package: Path) -> None:
+    """The typed services from the descriptors, and the blocking client from the one for asyncio."""
+    aio = package / "aio"
+    if package != ROOT / "regrow":
+        shutil.copytree(ROOT / "regrow" / "aio", aio, ignore=shutil.ignore_patterns("__pycache__"))
+    services = aio / "services.py"
+    services.write_text(services_source(package / "api.binpb"))
+    tidy([services])
+    write_twins(aio, package)
 
 
 def _run(command: list[str]) -> None:
@@ -79,7 +97,7 @@ def _bring_validate_home(package: Path) -> None:
 def differences(out: Path) -> list[str]:
     """Paths under `regrow/` that are missing, left over or different from the fresh ones in `out`."""
     fresh = {p.relative_to(out) for p in (out / "regrow").rglob("*") if p.is_file()}
-    patterns = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "api.binpb")
+    patterns = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "api.binpb", "aio/*.py", *(f"{twin}.py" for twin in TWINS))
     kept = {p.relative_to(ROOT) for pattern in patterns for p in (ROOT / "regrow").rglob(pattern)}
     changed = {p for p in fresh & kept if not filecmp.cmp(out / p, ROOT / p, shallow=False)}
     return sorted(str(p) for p in (fresh ^ kept) | changed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from google.protobuf.descriptor import EnumDescriptor
+
 
 def words(enum: Any) -> list[str]:
     """The words of an enum, all but "not said"."""
@@ -32,3 +34,11 @@ def word(enum: Any, value: int) -> str:
 def _word(enum: Any, name: str) -> str:
     prefix = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in enum.DESCRIPTOR.name).lstrip("_")
     return str(name).removeprefix(f"{prefix}_").lower()
+
+
+def word_of(enum: EnumDescriptor, value: int) -> str:
+    """As `word`, by the enum's descriptor; the number itself for a value that this client doesn't know."""
+    if value not in enum.values_by_number:
+        return str(value)
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    return str(enum.values_by_number[value].name).removeprefix(prefix).lower() if value else ""

@@ -1,17 +1,21 @@
+# Made by `make protos` from regrow/aio/client.py, without the words of asyncio. Edit that file.
 """The typed Python client: every public rpc of Regrow over one gRPC channel, and short methods for the common ones.
 
-    client = regrow.Client("127.0.0.1:8081", key="rg_...")        # or regrow.Client(): what `regrow login` stored
-    client.import_file("reviews.csv", dataset_id="reviews")       # or a DataFrame
-    client.create_spec("reviews", dataset="reviews", target="Recommended")
-    labels = client.create_label_set("reviews", problem_spec="reviews")
-    run = client.wait_for_run(client.create_run(labels.name, model="reviews").name)
-    client.promote(run.version)
-    client.predict("reviews", [{"text": "Lovely"}])
-    client.runs.GetRun(runs_pb2.GetRunRequest(name=run.name))      # any rpc, by its stub
+    with regrow.Client("127.0.0.1:8081", key="rg_...") as client:    # or no arguments: what `regrow login` stored
+        client.import_file("reviews.csv", dataset_id="reviews")           # or a DataFrame
+        client.create_spec("reviews", dataset="reviews", target="Recommended")
+        labels = client.create_label_set("reviews", problem_spec="reviews")
+        run = client.wait_for_run((client.create_run(labels.name, model="reviews")).name)
+        client.promote(run.version)
+        client.predict("reviews", [{"text": "Lovely"}])
+        client.predict_frame("reviews", frame)                            # a DataFrame in, a DataFrame out
+        client.runs.GetRun(runs_pb2.GetRunRequest(name=run.name))         # any rpc, typed
+        for run in client.runs.ListRuns.each(request):                    # every page of any list
+            ...
 
 Where a name is asked for, the short one will do (`reviews`), or the full one (`projects/default/datasets/reviews`). Calls have
-a deadline, are repeated where that is safe, and raise `regrow.CallError`. A client may be used from many threads; close it,
-or use it in a `with` block.
+a deadline, are repeated where that is safe, and raise `regrow.CallError`. `regrow.Client` is the same for programs that block,
+and may be used from many threads; `regrow.Client` belongs to the event loop that it was made on.
 """
 
 from __future__ import annotations
@@ -20,38 +24,27 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self
 
 import grpc
 
-from regrow import choices, names, uploading
-from regrow.calling import STREAM, Calls, is_passing
+from regrow import choices, frames, names, uploading
+from regrow.calling import Calls, ItemT, Paged, RequestT, ResponseT
 from regrow.credentials import key_for, stored_credentials
 from regrow.errors import CallError
-from regrow.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from regrow.labeling.v1 import (
-    annotation_pb2_grpc,
-    datasets_pb2,
-    datasets_pb2_grpc,
-    feedback_ledger_pb2_grpc,
-    label_sets_pb2,
-    label_sets_pb2_grpc,
-    labelers_pb2,
-    labelers_pb2_grpc,
-    problem_specs_pb2,
-    problem_specs_pb2_grpc,
-    votes_pb2,
-    votes_pb2_grpc,
-)
-from regrow.registry.v1 import registry_pb2, registry_pb2_grpc
-from regrow.rows import rows_of, struct
-from regrow.training.v1 import designs_pb2, designs_pb2_grpc, policies_pb2_grpc, runs_pb2, runs_pb2_grpc
+from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
+from regrow.registry.v1 import registry_pb2
+from regrow.repeating import STREAM, is_passing
+from regrow.rows import is_missing, rows_of, struct
+from regrow.services import Services
+from regrow.training.v1 import designs_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 _VOTES_A_MESSAGE = 10_000
 
 
-class Client:
+class Client(Services):
     """A connection to a gateway. `timeout` is the deadline of a quick call in seconds; uploads and watching have an hour.
 
     `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
@@ -63,30 +56,12 @@ class Client:
     ) -> None:
         self.address = address or stored_credentials().grpc_address
         self.project = project
-        self._calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
-        self._retry_for = retry_for
-        self._channel = grpc.intercept_channel(_channel(self.address), self._calls)
-        self.datasets = datasets_pb2_grpc.DatasetServiceStub(self._channel)
-        self.specs = problem_specs_pb2_grpc.ProblemSpecServiceStub(self._channel)
-        self.labelers = labelers_pb2_grpc.LabelerServiceStub(self._channel)
-        self.votes = votes_pb2_grpc.VoteServiceStub(self._channel)
-        self.label_sets = label_sets_pb2_grpc.LabelSetServiceStub(self._channel)
-        self.annotation = annotation_pb2_grpc.AnnotationServiceStub(self._channel)
-        self.feedback_ledger = feedback_ledger_pb2_grpc.FeedbackLedgerServiceStub(self._channel)
-        self.designs = designs_pb2_grpc.DesignServiceStub(self._channel)
-        self.runs = runs_pb2_grpc.RunServiceStub(self._channel)
-        self.policies = policies_pb2_grpc.PolicyServiceStub(self._channel)
-        self.projects = registry_pb2_grpc.ProjectServiceStub(self._channel)
-        self.models = registry_pb2_grpc.ModelServiceStub(self._channel)
-        self.versions = registry_pb2_grpc.VersionServiceStub(self._channel)
-        self.aliases = registry_pb2_grpc.AliasServiceStub(self._channel)
-        self.artifacts = registry_pb2_grpc.ArtifactServiceStub(self._channel)
-        self.predictions = gateway_pb2_grpc.PredictionServiceStub(self._channel)
-        self.feedback = gateway_pb2_grpc.FeedbackServiceStub(self._channel)
-        self.keys = gateway_pb2_grpc.KeyServiceStub(self._channel)
-        self.system = gateway_pb2_grpc.SystemServiceStub(self._channel)
+        calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
+        channel = _channel(self.address)
+        super().__init__(channel, calls)
+        self._calls, self._channel = calls, channel
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -94,7 +69,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the channel; calls under way end with CANCELLED."""
-        self._channel.close()
+        self._channel.close()  # type: ignore[call-arg,unused-ignore]  # the stubs of asyncio want a grace
 
     def import_file(
         self,
@@ -119,12 +94,11 @@ class Client:
             column_overrides=uploading.overrides(kinds or {}),
             **given,
         )
-        return cast(
-            datasets_pb2.Dataset,
-            self._calls.repeat(
-                lambda: self.datasets.ImportDataset(uploading.messages(first, open_file, sent)), may_repeat=True
-            ),
-        )
+
+        def attempt() -> datasets_pb2.Dataset:
+            return self.datasets.ImportDataset(uploading.messages(first, open_file, sent))
+
+        return self._calls.repeat(attempt, may_repeat=True)
 
     def create_spec(
         self,
@@ -147,13 +121,13 @@ class Client:
         request = problem_specs_pb2.CreateProblemSpecRequest(
             parent=f"projects/{self.project}", problem_spec_id=spec_id, problem_spec=spec
         )
-        return cast(problem_spec_pb2.ProblemSpec, self.specs.CreateProblemSpec(request))
+        return self.specs.CreateProblemSpec(request)
 
     def create_labeler(self, labeler_id: str, *, problem_spec: str, **fields: Any) -> labelers_pb2.Labeler:
         """Makes a labeler. `fields` are those of `Labeler`: one of `keyword`, `regex`, `sql`, `column`, `human`, `imported`."""
         labeler = labelers_pb2.Labeler(problem_spec=self.name("problemSpecs", problem_spec), **fields)
         request = labelers_pb2.CreateLabelerRequest(parent=f"projects/{self.project}", labeler_id=labeler_id, labeler=labeler)
-        return cast(labelers_pb2.Labeler, self.labelers.CreateLabeler(request))
+        return self.labelers.CreateLabeler(request)
 
     def apply_labelers(
         self, dataset: str, *, problem_spec: str = "", labelers: Sequence[str] = (), version: str = "latest"
@@ -165,18 +139,18 @@ class Client:
             labelers=[self.name("labelers", one) for one in labelers],
             problem_spec=self.name("problemSpecs", problem_spec) if problem_spec else "",
         )
-        return cast(labelers_pb2.ApplyLabelersResponse, self.labelers.ApplyLabelers(request))
+        return self.labelers.ApplyLabelers(request)
 
     def write_votes(self, dataset: str, votes: Iterable[votes_pb2.Vote]) -> votes_pb2.WriteVotesResponse:
         """Writes votes of human and imported labelers, 10,000 a message. Votes without a `vote_id` get one."""
         kept = [_with_id(vote) for vote in votes]
         parent = self.name("datasets", dataset)
 
-        def attempt() -> Any:
+        def attempt() -> votes_pb2.WriteVotesResponse:
             parts = (kept[start : start + _VOTES_A_MESSAGE] for start in range(0, max(len(kept), 1), _VOTES_A_MESSAGE))
             return self.votes.WriteVotes(votes_pb2.WriteVotesRequest(parent=parent, votes=part) for part in parts)
 
-        return cast(votes_pb2.WriteVotesResponse, self._calls.repeat(attempt, may_repeat=True))
+        return self._calls.repeat(attempt, may_repeat=True)
 
     def create_label_set(
         self, dataset: str, *, problem_spec: str, label_set_id: str = "", method: str | int = 0, **fields: Any
@@ -190,7 +164,7 @@ class Client:
         request = label_sets_pb2.CreateLabelSetRequest(
             parent=self.name("datasets", dataset), label_set_id=label_set_id, label_set=label_set
         )
-        return cast(label_sets_pb2.LabelSet, self.label_sets.CreateLabelSet(request))
+        return self.label_sets.CreateLabelSet(request)
 
     def create_run(
         self, label_set: str, *, model: str, template: str = "brew", express: bool = False, run_id: str = "", **schedule: Any
@@ -204,7 +178,7 @@ class Client:
             priority=runs_pb2.PRIORITY_EXPRESS if express else runs_pb2.PRIORITY_STANDARD,
         )
         request = runs_pb2.CreateRunRequest(parent=f"projects/{self.project}", run_id=run_id, run=run)
-        return cast(runs_pb2.Run, self.runs.CreateRun(request))
+        return self.runs.CreateRun(request)
 
     def watch_run(self, name: str, *, after_sequence: int = 0) -> Iterator[runs_pb2.RunEvent]:
         """Yields the run's events, those of the past first, until it ends. Goes on where it was when the connection breaks."""
@@ -215,7 +189,7 @@ class Client:
                     seen, give_up = event.sequence, 0.0
                     yield event
             except CallError as failure:
-                give_up = give_up or time.monotonic() + self._retry_for
+                give_up = give_up or time.monotonic() + self._calls.retry_for
                 if not is_passing(failure) or time.monotonic() > give_up:
                     raise
                 time.sleep(min(failure.retry_after or 0.5, 5.0))
@@ -230,30 +204,56 @@ class Client:
 
     def get_run(self, name: str) -> runs_pb2.Run:
         """The run as it is now."""
-        return cast(runs_pb2.Run, self.runs.GetRun(runs_pb2.GetRunRequest(name=self.name("runs", name))))
+        return self.runs.GetRun(runs_pb2.GetRunRequest(name=self.name("runs", name)))
 
     def promote(self, version: str, *, alias: str = "champion", why: str = "") -> registry_pb2.Alias:
         """Points the alias to a version (`model/3` or a full name) by compare-and-set: ABORTED where somebody was faster."""
         version = names.nested("models", "versions", version, self.project)
         name = f"{names.parent(version)}/aliases/{alias}"
         try:
-            etag = self.aliases.GetAlias(registry_pb2.GetAliasRequest(name=name)).etag
+            etag = (self.aliases.GetAlias(registry_pb2.GetAliasRequest(name=name))).etag
         except CallError as failure:
             if failure.code != "NOT_FOUND":
                 raise
             etag = ""
         request = registry_pb2.SetAliasRequest(name=name, version=version, etag=etag, why=why)
-        return cast(registry_pb2.Alias, self.aliases.SetAlias(request))
+        return self.aliases.SetAlias(request)
 
     def served(self, model: str) -> gateway_pb2.ServedModel:
         """What the model reads and answers, and which version answers."""
         request = gateway_pb2.GetServedModelRequest(name=self.name("models", model))
-        return cast(gateway_pb2.ServedModel, self.predictions.GetServedModel(request))
+        return self.predictions.GetServedModel(request)
 
     def predict(self, name: str, rows: Any) -> gateway_pb2.PredictResponse:
         """Predicts rows (a list of dicts, or a DataFrame) with a model, a version (`reviews/3`) or alias (`reviews@beta`)."""
         request = gateway_pb2.PredictRequest(name=names.model(name, self.project), rows=[struct(row) for row in rows_of(rows)])
-        return cast(gateway_pb2.PredictResponse, self.predictions.Predict(request))
+        return self.predictions.Predict(request)
+
+    def predict_frame(self, name: str, frame: Any) -> Any:
+        """Predicts the rows of a pandas DataFrame, 1,000 a call. Answers a DataFrame with the same index: `prediction_id`,
+        `class_name` (None where the model abstains), `class_names`, `probability`, `warnings`, and `p(<class>)` for each class.
+        """
+        answers = [self.predict(name, part) for part in frames.pieces(frame)]
+        return frames.of_predictions(answers, frame.index)
+
+    def export_dataset(self, dataset: str, *, version: str = "latest", format: str | int = "csv") -> Iterator[bytes]:
+        """Yields the bytes of a version as a file: `csv`, `tsv`, `jsonl` or `parquet`. Raises `ValueError` for another one."""
+        number = choices.number(datasets_pb2.FileFormat, format)
+        full = f"{self.name('datasets', dataset)}/versions/{version}"
+        for part in self.datasets.ExportDataset(datasets_pb2.ExportDatasetRequest(name=full, format=number)):
+            yield part.data
+
+    def export_frame(self, dataset: str, *, version: str = "latest") -> Any:
+        """A version of a data set as a pandas DataFrame: through Parquet where pandas can read it, else CSV."""
+        format = frames.best_format()
+        return frames.of_file(b"".join(list(self.export_dataset(dataset, version=version, format=format))), format)
+
+    def frame(self, call: Paged[RequestT, ResponseT, ItemT], request: RequestT) -> Any:
+        """Every entry of a list as a pandas DataFrame: `client.frame(client.votes.ListVotes, request)`.
+
+        A field of a nested message is `parent.field`; times are timestamps in UTC, enums their words, unset messages missing.
+        """
+        return frames.of_messages(list(call.each(request)), call.response)
 
     def send_feedback(self, model: str, feedback: Any) -> list[str]:
         """Sends labels back: dicts with `prediction_id` or `features`, `class_names`, and optionally `source`, `event_id`.
@@ -263,7 +263,7 @@ class Client:
         request = gateway_pb2.BatchSendFeedbackRequest(
             parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
         )
-        return list(self.feedback.BatchSendFeedback(request).event_ids)
+        return list((self.feedback.BatchSendFeedback(request)).event_ids)
 
     def name(self, collection: str, name: str) -> str:
         """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""
@@ -272,7 +272,7 @@ class Client:
 
 def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
     """One piece of feedback from a dict; a single class may be given as a string."""
-    fields = {name: value for name, value in one.items() if value is not None}
+    fields = {name: value for name, value in one.items() if not is_missing(value)}
     if "features" in fields:
         fields["features"] = struct(fields["features"])
     if isinstance(fields.get("class_names"), str):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -38,9 +39,10 @@ class CallError(Exception):
 
 def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
     """Reads the rich status of a failed call; a server that can't be reached gets a message that says how to start one."""
-    if not isinstance(error, grpc.Call):
+    if not callable(getattr(error, "code", None)):
         return CallError(code="UNKNOWN", message=str(error))
-    code, details = error.code().name, error.details() or ""
+    call: Any = error
+    code, details = call.code().name, call.details() or ""
     result = CallError(code=code, message=details or f"The call failed with {code}.")
     status = _rich_status(error)
     if status is not None:
@@ -54,7 +56,7 @@ def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
     return result
 
 
-def _rich_status(error: grpc.Call) -> status_pb2.Status | None:
+def _rich_status(error: Any) -> status_pb2.Status | None:
     """None where the status came from the channel or from something that isn't Regrow."""
     try:
         status: status_pb2.Status | None = rpc_status.from_call(error)

@@ -1,3 +1,4 @@
+# Made by `make protos` from regrow/aio/paging.py, without the words of asyncio. Edit that file.
 """Walks through every page of a list call.
 
 for dataset in iterate(client.datasets.ListDatasets, ListDatasetsRequest(parent="projects/default")):
@@ -12,11 +13,11 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-Request = TypeVar("Request", bound=Message)
-Response = TypeVar("Response", bound=Message)
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 
-def pages(call: Callable[[Request], Response], request: Request) -> Iterator[Response]:
+def pages(call: Callable[[RequestT], ResponseT], request: RequestT) -> Iterator[ResponseT]:
     """Each page's answer. The request is not changed; its `page_size` is kept."""
     following: Any = type(request)()
     following.CopyFrom(request)
@@ -28,7 +29,7 @@ def pages(call: Callable[[Request], Response], request: Request) -> Iterator[Res
         following.page_token = response.next_page_token
 
 
-def iterate(call: Callable[[Request], Message], request: Request) -> Iterator[Any]:
+def iterate(call: Callable[[RequestT], Message], request: RequestT) -> Iterator[Any]:
     """Each entry of each page, asked for when it is needed."""
     for page in pages(call, request):
         yield from getattr(page, _entries(page))

@@ -50,7 +50,7 @@ def file_of(frame: Any) -> tuple[str, bytes]:
 
 def _value(value: Any) -> struct_pb2.Value:
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    if _is_missing(plain):
+    if is_missing(plain):
         return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
     if isinstance(plain, bool):
         return struct_pb2.Value(bool_value=plain)
@@ -65,7 +65,7 @@ def _value(value: Any) -> struct_pb2.Value:
     return struct_pb2.Value(string_value=plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain))
 
 
-def _is_missing(plain: Any) -> bool:
+def is_missing(plain: Any) -> bool:
     """None, NaN and pandas' NaT differ from themselves; pandas' NA can't be compared at all."""
     if plain is None or type(plain).__name__ == "NAType":
         return True

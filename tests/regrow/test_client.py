@@ -48,15 +48,21 @@ def public_services() -> Iterator[Any]:
                 yield service, public
 
 
-def test_every_public_rpc_is_reachable_through_a_stub_of_the_client() -> None:
+def test_every_public_rpc_and_nothing_else_is_a_typed_call_of_the_client() -> None:
     client = Client("127.0.0.1:1", "key")
-    stubs = {type(stub).__name__: stub for stub in vars(client).values() if type(stub).__name__.endswith("Stub")}
+    services = {type(one).__name__: vars(one) for one in vars(client).values() if type(one).__module__ == "regrow.services"}
     found = list(public_services())
-    assert len(found) == 19
+    assert len(found) >= 19
     for service, methods in found:
-        stub = stubs.pop(f"{service.name}Stub")
-        assert [m.name for m in methods if not hasattr(stub, m.name)] == []
-    assert stubs == {}
+        calls = services.pop(service.name)
+        assert {name: call.path for name, call in calls.items()} == {m.name: f"/{service.full_name}/{m.name}" for m in methods}
+        for method in methods:
+            call = calls[method.name]
+            assert (method.input_type, method.output_type) == (call.request.DESCRIPTOR, call.response.DESCRIPTOR)
+            kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+            assert call.kind == kind
+            assert hasattr(call, "each") is ("next_page_token" in method.output_type.fields_by_name)
+    assert services == {}
 
 
 def test_a_call_carries_the_key_and_a_deadline(client: Client, gateway: Any) -> None:

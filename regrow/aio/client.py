@@ -1,0 +1,302 @@
+"""The typed Python client: every public rpc of Regrow over one gRPC channel, and short methods for the common ones.
+
+    async with regrow.AsyncClient("127.0.0.1:8081", key="rg_...") as client:    # or no arguments: what `regrow login` stored
+        await client.import_file("reviews.csv", dataset_id="reviews")           # or a DataFrame
+        await client.create_spec("reviews", dataset="reviews", target="Recommended")
+        labels = await client.create_label_set("reviews", problem_spec="reviews")
+        run = await client.wait_for_run((await client.create_run(labels.name, model="reviews")).name)
+        await client.promote(run.version)
+        await client.predict("reviews", [{"text": "Lovely"}])
+        await client.predict_frame("reviews", frame)                            # a DataFrame in, a DataFrame out
+        await client.runs.GetRun(runs_pb2.GetRunRequest(name=run.name))         # any rpc, typed
+        async for run in client.runs.ListRuns.each(request):                    # every page of any list
+            ...
+
+Where a name is asked for, the short one will do (`reviews`), or the full one (`projects/default/datasets/reviews`). Calls have
+a deadline, are repeated where that is safe, and raise `regrow.CallError`. `regrow.Client` is the same for programs that block,
+and may be used from many threads; `regrow.AsyncClient` belongs to the event loop that it was made on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+
+from regrow import choices, frames, names, uploading
+from regrow.aio.calling import AsyncCalls, AsyncPaged, ItemT, RequestT, ResponseT
+from regrow.aio.services import AsyncServices
+from regrow.credentials import key_for, stored_credentials
+from regrow.errors import CallError
+from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
+from regrow.registry.v1 import registry_pb2
+from regrow.repeating import STREAM, is_passing
+from regrow.rows import is_missing, rows_of, struct
+from regrow.training.v1 import designs_pb2, runs_pb2
+from regrow.types.v1 import problem_spec_pb2
+
+_VOTES_A_MESSAGE = 10_000
+
+
+class AsyncClient(AsyncServices):
+    """A connection to a gateway. `timeout` is the deadline of a quick call in seconds; uploads and watching have an hour.
+
+    `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
+    `address` is `host:port`, or `https://host:port` for TLS; without a key, the one that was stored for this address is used.
+    """
+
+    def __init__(
+        self, address: str = "", key: str = "", *, timeout: float = 60.0, project: str = "default", retry_for: float = 20.0
+    ) -> None:
+        self.address = address or stored_credentials().grpc_address
+        self.project = project
+        calls = AsyncCalls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
+        channel = _channel(self.address)
+        super().__init__(channel, calls)
+        self._calls, self._channel = calls, channel
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way end with CANCELLED."""
+        await self._channel.close()  # type: ignore[call-arg,unused-ignore]  # the stubs of asyncio want a grace
+
+    async def import_file(
+        self,
+        source: Any,
+        *,
+        dataset_id: str,
+        project: str = "",
+        kinds: Mapping[str, str] | None = None,
+        sent: Callable[[int], None] = lambda _: None,
+        **fields: Any,
+    ) -> datasets_pb2.Dataset:
+        """Uploads a file or a DataFrame in 1 MiB messages; a broken upload starts again.
+
+        `kinds` says what columns are (`{"zip": "categorical"}`); `fields` are those of `ImportDatasetRequest` (`holdout`, ...);
+        `sent` is told the bytes handed over. Raises `CallError`, `ValueError` for an unknown kind.
+        """
+        name, open_file = uploading.opened(source)
+        given = {"file_name": name, "request_id": str(uuid.uuid4()), **fields}
+        first = datasets_pb2.ImportDatasetRequest(
+            parent=f"projects/{project or self.project}",
+            dataset_id=dataset_id,
+            column_overrides=uploading.overrides(kinds or {}),
+            **given,
+        )
+
+        async def attempt() -> datasets_pb2.Dataset:
+            return await self.datasets.ImportDataset(uploading.messages(first, open_file, sent))
+
+        return await self._calls.repeat(attempt, may_repeat=True)
+
+    async def create_spec(
+        self,
+        spec_id: str,
+        *,
+        dataset: str,
+        target: str = "",
+        metric: str | int = 0,
+        classes: Iterable[Any] = (),
+        **fields: Any,
+    ) -> problem_spec_pb2.ProblemSpec:
+        """Says what is predicted. `classes` are names or `ClassDefinition`s; `fields` are those of `ProblemSpec`."""
+        spec = problem_spec_pb2.ProblemSpec(
+            dataset=self.name("datasets", dataset),
+            target_column=target,
+            metric=choices.number(problem_spec_pb2.Metric, metric),
+            classes=[problem_spec_pb2.ClassDefinition(name=c) if isinstance(c, str) else c for c in classes],
+            **fields,
+        )
+        request = problem_specs_pb2.CreateProblemSpecRequest(
+            parent=f"projects/{self.project}", problem_spec_id=spec_id, problem_spec=spec
+        )
+        return await self.specs.CreateProblemSpec(request)
+
+    async def create_labeler(self, labeler_id: str, *, problem_spec: str, **fields: Any) -> labelers_pb2.Labeler:
+        """Makes a labeler. `fields` are those of `Labeler`: one of `keyword`, `regex`, `sql`, `column`, `human`, `imported`."""
+        labeler = labelers_pb2.Labeler(problem_spec=self.name("problemSpecs", problem_spec), **fields)
+        request = labelers_pb2.CreateLabelerRequest(parent=f"projects/{self.project}", labeler_id=labeler_id, labeler=labeler)
+        return await self.labelers.CreateLabeler(request)
+
+    async def apply_labelers(
+        self, dataset: str, *, problem_spec: str = "", labelers: Sequence[str] = (), version: str = "latest"
+    ) -> labelers_pb2.ApplyLabelersResponse:
+        """Lets the spec's labelers (or those named) vote on a version of the data set."""
+        request = labelers_pb2.ApplyLabelersRequest(
+            parent=f"projects/{self.project}",
+            dataset_version=f"{self.name('datasets', dataset)}/versions/{version}",
+            labelers=[self.name("labelers", one) for one in labelers],
+            problem_spec=self.name("problemSpecs", problem_spec) if problem_spec else "",
+        )
+        return await self.labelers.ApplyLabelers(request)
+
+    async def write_votes(self, dataset: str, votes: Iterable[votes_pb2.Vote]) -> votes_pb2.WriteVotesResponse:
+        """Writes votes of human and imported labelers, 10,000 a message. Votes without a `vote_id` get one."""
+        kept = [_with_id(vote) for vote in votes]
+        parent = self.name("datasets", dataset)
+
+        async def attempt() -> votes_pb2.WriteVotesResponse:
+            parts = (kept[start : start + _VOTES_A_MESSAGE] for start in range(0, max(len(kept), 1), _VOTES_A_MESSAGE))
+            return await self.votes.WriteVotes(votes_pb2.WriteVotesRequest(parent=parent, votes=part) for part in parts)
+
+        return await self._calls.repeat(attempt, may_repeat=True)
+
+    async def create_label_set(
+        self, dataset: str, *, problem_spec: str, label_set_id: str = "", method: str | int = 0, **fields: Any
+    ) -> label_sets_pb2.LabelSet:
+        """Aggregates the votes and gold labels into a label set. `fields` are those of `LabelSet`."""
+        label_set = label_sets_pb2.LabelSet(
+            problem_spec=self.name("problemSpecs", problem_spec),
+            method=choices.number(label_sets_pb2.AggregationMethod, method),
+            **fields,
+        )
+        request = label_sets_pb2.CreateLabelSetRequest(
+            parent=self.name("datasets", dataset), label_set_id=label_set_id, label_set=label_set
+        )
+        return await self.label_sets.CreateLabelSet(request)
+
+    async def create_run(
+        self, label_set: str, *, model: str, template: str = "brew", express: bool = False, run_id: str = "", **schedule: Any
+    ) -> runs_pb2.Run:
+        """Submits a run. `label_set` is `dataset/label_set` or a full name; `schedule` are fields of `Schedule`."""
+        design = schedule.pop("design", None) or designs_pb2.Design(template=template)
+        run = runs_pb2.Run(
+            label_set=names.nested("datasets", "labelSets", label_set, self.project),
+            model=self.name("models", model),
+            schedule=designs_pb2.Schedule(design=design, **schedule),
+            priority=runs_pb2.PRIORITY_EXPRESS if express else runs_pb2.PRIORITY_STANDARD,
+        )
+        request = runs_pb2.CreateRunRequest(parent=f"projects/{self.project}", run_id=run_id, run=run)
+        return await self.runs.CreateRun(request)
+
+    async def watch_run(self, name: str, *, after_sequence: int = 0) -> AsyncIterator[runs_pb2.RunEvent]:
+        """Yields the run's events, those of the past first, until it ends. Goes on where it was when the connection breaks."""
+        seen, give_up, full = after_sequence, 0.0, self.name("runs", name)
+        while True:
+            try:
+                async for event in self.runs.WatchRun(runs_pb2.WatchRunRequest(name=full, after_sequence=seen), timeout=STREAM):
+                    seen, give_up = event.sequence, 0.0
+                    yield event
+            except CallError as failure:
+                give_up = give_up or time.monotonic() + self._calls.retry_for
+                if not is_passing(failure) or time.monotonic() > give_up:
+                    raise
+                await asyncio.sleep(min(failure.retry_after or 0.5, 5.0))
+            else:
+                return
+
+    async def wait_for_run(self, name: str) -> runs_pb2.Run:
+        """Blocks until the run ends, and answers it, however it ended."""
+        async for _ in self.watch_run(name):
+            pass
+        return await self.get_run(name)
+
+    async def get_run(self, name: str) -> runs_pb2.Run:
+        """The run as it is now."""
+        return await self.runs.GetRun(runs_pb2.GetRunRequest(name=self.name("runs", name)))
+
+    async def promote(self, version: str, *, alias: str = "champion", why: str = "") -> registry_pb2.Alias:
+        """Points the alias to a version (`model/3` or a full name) by compare-and-set: ABORTED where somebody was faster."""
+        version = names.nested("models", "versions", version, self.project)
+        name = f"{names.parent(version)}/aliases/{alias}"
+        try:
+            etag = (await self.aliases.GetAlias(registry_pb2.GetAliasRequest(name=name))).etag
+        except CallError as failure:
+            if failure.code != "NOT_FOUND":
+                raise
+            etag = ""
+        request = registry_pb2.SetAliasRequest(name=name, version=version, etag=etag, why=why)
+        return await self.aliases.SetAlias(request)
+
+    async def served(self, model: str) -> gateway_pb2.ServedModel:
+        """What the model reads and answers, and which version answers."""
+        request = gateway_pb2.GetServedModelRequest(name=self.name("models", model))
+        return await self.predictions.GetServedModel(request)
+
+    async def predict(self, name: str, rows: Any) -> gateway_pb2.PredictResponse:
+        """Predicts rows (a list of dicts, or a DataFrame) with a model, a version (`reviews/3`) or alias (`reviews@beta`)."""
+        request = gateway_pb2.PredictRequest(name=names.model(name, self.project), rows=[struct(row) for row in rows_of(rows)])
+        return await self.predictions.Predict(request)
+
+    async def predict_frame(self, name: str, frame: Any) -> Any:
+        """Predicts the rows of a pandas DataFrame, 1,000 a call. Answers a DataFrame with the same index: `prediction_id`,
+        `class_name` (None where the model abstains), `class_names`, `probability`, `warnings`, and `p(<class>)` for each class.
+        """
+        answers = [await self.predict(name, part) for part in frames.pieces(frame)]
+        return frames.of_predictions(answers, frame.index)
+
+    async def export_dataset(self, dataset: str, *, version: str = "latest", format: str | int = "csv") -> AsyncIterator[bytes]:
+        """Yields the bytes of a version as a file: `csv`, `tsv`, `jsonl` or `parquet`. Raises `ValueError` for another one."""
+        number = choices.number(datasets_pb2.FileFormat, format)
+        full = f"{self.name('datasets', dataset)}/versions/{version}"
+        async for part in self.datasets.ExportDataset(datasets_pb2.ExportDatasetRequest(name=full, format=number)):
+            yield part.data
+
+    async def export_frame(self, dataset: str, *, version: str = "latest") -> Any:
+        """A version of a data set as a pandas DataFrame: through Parquet where pandas can read it, else CSV."""
+        format = frames.best_format()
+        return frames.of_file(
+            b"".join([part async for part in self.export_dataset(dataset, version=version, format=format)]), format
+        )
+
+    async def frame(self, call: AsyncPaged[RequestT, ResponseT, ItemT], request: RequestT) -> Any:
+        """Every entry of a list as a pandas DataFrame: `client.frame(client.votes.ListVotes, request)`.
+
+        A field of a nested message is `parent.field`; times are timestamps in UTC, enums their words, unset messages missing.
+        """
+        return frames.of_messages([entry async for entry in call.each(request)], call.response)
+
+    async def send_feedback(self, model: str, feedback: Any) -> list[str]:
+        """Sends labels back: dicts with `prediction_id` or `features`, `class_names`, and optionally `source`, `event_id`.
+
+        An answer means that all of them are committed. Returns the event ids, in order.
+        """
+        request = gateway_pb2.BatchSendFeedbackRequest(
+            parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
+        )
+        return list((await self.feedback.BatchSendFeedback(request)).event_ids)
+
+    def name(self, collection: str, name: str) -> str:
+        """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""
+        return names.full(collection, name, self.project)
+
+
+def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
+    """One piece of feedback from a dict; a single class may be given as a string."""
+    fields = {name: value for name, value in one.items() if not is_missing(value)}
+    if "features" in fields:
+        fields["features"] = struct(fields["features"])
+    if isinstance(fields.get("class_names"), str):
+        fields["class_names"] = [fields["class_names"]]
+    return gateway_pb2.Feedback(**fields)
+
+
+def _channel(address: str) -> grpc.aio.Channel:
+    options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 2000)]
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("https", "grpcs"):
+        return grpc.aio.secure_channel(rest, grpc.ssl_channel_credentials(), options=options)
+    return grpc.aio.insecure_channel(rest if separator else address, options=options)
+
+
+def _with_id(vote: votes_pb2.Vote) -> votes_pb2.Vote:
+    if vote.vote_id:
+        return vote
+    complete = votes_pb2.Vote()
+    complete.CopyFrom(vote)
+    complete.vote_id = str(uuid.uuid4())
+    return complete

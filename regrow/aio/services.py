@@ -1,0 +1,787 @@
+"""Every public service, typed: `client.datasets.GetDataset(request)`. Made by `make protos` from the protos."""
+
+from __future__ import annotations
+
+import grpc.aio
+from google.api import httpbody_pb2
+
+from regrow.aio.calling import (
+    AsyncCalls,
+    AsyncClientStream,
+    AsyncPaged,
+    AsyncServerStream,
+    AsyncUnary,
+)
+from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import (
+    annotation_pb2,
+    datasets_pb2,
+    feedback_ledger_pb2,
+    label_sets_pb2,
+    labelers_pb2,
+    problem_specs_pb2,
+    votes_pb2,
+)
+from regrow.registry.v1 import registry_pb2
+from regrow.training.v1 import designs_pb2, policies_pb2, runs_pb2
+from regrow.types.v1 import problem_spec_pb2
+
+
+class AsyncPredictionService:
+    """Answers predictions."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.Predict: AsyncUnary[gateway_pb2.PredictRequest, gateway_pb2.PredictResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.PredictionService/Predict",
+            gateway_pb2.PredictRequest,
+            gateway_pb2.PredictResponse,
+        )
+        """Predicts rows as apps have them: column to value. Missing and unseen values are answered with a warning, not an
+        error. Returns `NOT_FOUND` for an unknown model or version, `FAILED_PRECONDITION` where the model has no champion,
+        `INVALID_ARGUMENT` for a value that can't be read at all, `UNAVAILABLE` while the version is loading.
+        """
+        self.GetServedModel: AsyncUnary[gateway_pb2.GetServedModelRequest, gateway_pb2.ServedModel] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.PredictionService/GetServedModel",
+            gateway_pb2.GetServedModelRequest,
+            gateway_pb2.ServedModel,
+        )
+        """What a model reads and answers: inputs with their kinds, classes, the version served. Returns `NOT_FOUND`."""
+
+
+class AsyncFeedbackService:
+    """Takes labels back from production."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.SendFeedback: AsyncUnary[gateway_pb2.SendFeedbackRequest, gateway_pb2.SendFeedbackResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.FeedbackService/SendFeedback",
+            gateway_pb2.SendFeedbackRequest,
+            gateway_pb2.SendFeedbackResponse,
+        )
+        """Sends one piece of feedback. An answer means that it is committed to the event log. Idempotent by `event_id`.
+        Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a class that the model doesn't have, or where
+        neither a prediction nor features are named; `UNAVAILABLE` with a retry time while the log can't be written.
+        """
+        self.BatchSendFeedback: AsyncUnary[gateway_pb2.BatchSendFeedbackRequest, gateway_pb2.BatchSendFeedbackResponse] = (
+            AsyncUnary(
+                channel,
+                calls,
+                "/regrow.gateway.v1.FeedbackService/BatchSendFeedback",
+                gateway_pb2.BatchSendFeedbackRequest,
+                gateway_pb2.BatchSendFeedbackResponse,
+            )
+        )
+        """Sends many: all are committed, or none; the answer names each that is wrong."""
+
+
+class AsyncKeyService:
+    """Keeps API keys."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateKey: AsyncUnary[gateway_pb2.CreateKeyRequest, gateway_pb2.CreateKeyResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.KeyService/CreateKey",
+            gateway_pb2.CreateKeyRequest,
+            gateway_pb2.CreateKeyResponse,
+        )
+        """Creates a key. The secret is in this answer and nowhere else: only its hash is kept."""
+        self.ListKeys: AsyncPaged[gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse, gateway_pb2.Key] = AsyncPaged(
+            channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
+        )
+        """Lists keys without their secrets, newest first."""
+        self.RevokeKey: AsyncUnary[gateway_pb2.RevokeKeyRequest, gateway_pb2.Key] = AsyncUnary(
+            channel, calls, "/regrow.gateway.v1.KeyService/RevokeKey", gateway_pb2.RevokeKeyRequest, gateway_pb2.Key
+        )
+        """Revokes a key at once. Idempotent. Returns `NOT_FOUND` for an unknown key, `FAILED_PRECONDITION` for the last
+        admin key.
+        """
+        self.GetCaller: AsyncUnary[gateway_pb2.GetCallerRequest, gateway_pb2.Key] = AsyncUnary(
+            channel, calls, "/regrow.gateway.v1.KeyService/GetCaller", gateway_pb2.GetCallerRequest, gateway_pb2.Key
+        )
+        """Who the caller is: the key's name, role and projects."""
+
+
+class AsyncSystemService:
+    """How the system is."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.GetStatus: AsyncUnary[gateway_pb2.GetStatusRequest, gateway_pb2.Status] = AsyncUnary(
+            channel, calls, "/regrow.gateway.v1.SystemService/GetStatus", gateway_pb2.GetStatusRequest, gateway_pb2.Status
+        )
+        """Asks every service how it is, and lists the models that this gateway has loaded."""
+
+
+class AsyncDatasetService:
+    """Imports, looks into and exports data sets."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ImportDataset: AsyncClientStream[datasets_pb2.ImportDatasetRequest, datasets_pb2.Dataset] = AsyncClientStream(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/ImportDataset",
+            datasets_pb2.ImportDatasetRequest,
+            datasets_pb2.Dataset,
+        )
+        """Imports a file as a new data set: the first message says what it is, every message may carry bytes. Reads CSV,
+        TSV, JSON lines and Parquet, plain or gzipped; finds encoding, dialect and column kinds by itself. Over REST: the
+        body is the file, the other fields are query parameters. Returns `ALREADY_EXISTS` if the data set exists,
+        `INVALID_ARGUMENT` with line and column if the file can't be read, `RESOURCE_EXHAUSTED` past the size limit. A
+        broken stream leaves nothing behind.
+        """
+        self.GetDataset: AsyncUnary[datasets_pb2.GetDatasetRequest, datasets_pb2.Dataset] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/GetDataset",
+            datasets_pb2.GetDatasetRequest,
+            datasets_pb2.Dataset,
+        )
+        """Returns `NOT_FOUND` if the data set does not exist."""
+        self.ListDatasets: AsyncPaged[
+            datasets_pb2.ListDatasetsRequest, datasets_pb2.ListDatasetsResponse, datasets_pb2.Dataset
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/ListDatasets",
+            datasets_pb2.ListDatasetsRequest,
+            datasets_pb2.ListDatasetsResponse,
+        )
+        """Lists a project's data sets, newest first."""
+        self.DeleteDataset: AsyncUnary[datasets_pb2.DeleteDatasetRequest, datasets_pb2.DeleteDatasetResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/DeleteDataset",
+            datasets_pb2.DeleteDatasetRequest,
+            datasets_pb2.DeleteDatasetResponse,
+        )
+        """Deletes a data set with its versions and votes. Returns `NOT_FOUND`; `FAILED_PRECONDITION` while a label set uses
+        it, unless `force` is set.
+        """
+        self.GetDatasetVersion: AsyncUnary[datasets_pb2.GetDatasetVersionRequest, datasets_pb2.DatasetVersion] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/GetDatasetVersion",
+            datasets_pb2.GetDatasetVersionRequest,
+            datasets_pb2.DatasetVersion,
+        )
+        """Returns one immutable version. `NOT_FOUND` if it does not exist."""
+        self.ListDatasetVersions: AsyncPaged[
+            datasets_pb2.ListDatasetVersionsRequest, datasets_pb2.ListDatasetVersionsResponse, datasets_pb2.DatasetVersion
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/ListDatasetVersions",
+            datasets_pb2.ListDatasetVersionsRequest,
+            datasets_pb2.ListDatasetVersionsResponse,
+        )
+        """Lists a data set's versions, newest first."""
+        self.UpdateSchema: AsyncUnary[datasets_pb2.UpdateSchemaRequest, datasets_pb2.DatasetVersion] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/UpdateSchema",
+            datasets_pb2.UpdateSchemaRequest,
+            datasets_pb2.DatasetVersion,
+        )
+        """Changes the kinds of columns: makes a new version; rows keep their numbers, so votes stay. Returns
+        `INVALID_ARGUMENT` if a column doesn't exist or no value can be read as the new kind, `ABORTED` if `etag` is old.
+        """
+        self.AppendRows: AsyncUnary[datasets_pb2.AppendRowsRequest, datasets_pb2.DatasetVersion] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/AppendRows",
+            datasets_pb2.AppendRowsRequest,
+            datasets_pb2.DatasetVersion,
+        )
+        """Appends rows as a new version. Appended rows get new numbers and never enter the holdout. One that repeats a held-
+        out row in what models read is kept, but label sets leave it out. Returns `INVALID_ARGUMENT` for a row with
+        unknown columns or unreadable values. Idempotent by `request_id`.
+        """
+        self.GetProfile: AsyncUnary[datasets_pb2.GetProfileRequest, datasets_pb2.Profile] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/GetProfile",
+            datasets_pb2.GetProfileRequest,
+            datasets_pb2.Profile,
+        )
+        """What was seen in each column of a version. Returns `NOT_FOUND` if it does not exist."""
+        self.ListRows: AsyncPaged[datasets_pb2.ListRowsRequest, datasets_pb2.ListRowsResponse, datasets_pb2.Row] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/ListRows",
+            datasets_pb2.ListRowsRequest,
+            datasets_pb2.ListRowsResponse,
+        )
+        """Lists rows with their values, in order of row number."""
+        self.ExportDataset: AsyncServerStream[datasets_pb2.ExportDatasetRequest, httpbody_pb2.HttpBody] = AsyncServerStream(
+            channel,
+            calls,
+            "/regrow.labeling.v1.DatasetService/ExportDataset",
+            datasets_pb2.ExportDatasetRequest,
+            httpbody_pb2.HttpBody,
+        )
+        """Streams a version as a file. Returns `NOT_FOUND` if it does not exist."""
+
+
+class AsyncVoteService:
+    """The ledger of votes: append-only. A retraction is a later entry that names the first."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.WriteVotes: AsyncClientStream[votes_pb2.WriteVotesRequest, votes_pb2.WriteVotesResponse] = AsyncClientStream(
+            channel,
+            calls,
+            "/regrow.labeling.v1.VoteService/WriteVotes",
+            votes_pb2.WriteVotesRequest,
+            votes_pb2.WriteVotesResponse,
+        )
+        """Writes votes of human and imported labelers; each message may carry many. All of a message's votes are kept, or
+        none. Over REST: one message as JSON. Idempotent by `vote_id`. Returns `INVALID_ARGUMENT` naming the vote that is
+        wrong (`votes[3].row`), `NOT_FOUND` for an unknown labeler.
+        """
+        self.ListVotes: AsyncPaged[votes_pb2.ListVotesRequest, votes_pb2.ListVotesResponse, votes_pb2.Vote] = AsyncPaged(
+            channel, calls, "/regrow.labeling.v1.VoteService/ListVotes", votes_pb2.ListVotesRequest, votes_pb2.ListVotesResponse
+        )
+        """Lists ledger entries of human, imported and feedback labelers, newest first."""
+        self.RetractVotes: AsyncUnary[votes_pb2.RetractVotesRequest, votes_pb2.RetractVotesResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.VoteService/RetractVotes",
+            votes_pb2.RetractVotesRequest,
+            votes_pb2.RetractVotesResponse,
+        )
+        """Retracts votes by appending entries that cancel them: later label sets are made without them. Idempotent. Returns
+        `NOT_FOUND` for an unknown vote id.
+        """
+
+
+class AsyncAnnotationService:
+    """What a person who labels needs: the next row, an answer, an undo, how far it is."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.NextRows: AsyncUnary[annotation_pb2.NextRowsRequest, annotation_pb2.NextRowsResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.AnnotationService/NextRows",
+            annotation_pb2.NextRowsRequest,
+            annotation_pb2.NextRowsResponse,
+        )
+        """Answers rows that this annotator hasn't answered yet, picked by the strategy. The target column is hidden."""
+        self.SubmitAnnotation: AsyncUnary[annotation_pb2.SubmitAnnotationRequest, votes_pb2.Vote] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.AnnotationService/SubmitAnnotation",
+            annotation_pb2.SubmitAnnotationRequest,
+            votes_pb2.Vote,
+        )
+        """Records one answer as a vote of a human labeler. A second answer to the same row by the same annotator replaces
+        the first. Returns `INVALID_ARGUMENT` for a class that the spec doesn't have, `NOT_FOUND` for an unknown row.
+        """
+        self.UndoAnnotation: AsyncUnary[annotation_pb2.UndoAnnotationRequest, votes_pb2.Vote] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.AnnotationService/UndoAnnotation",
+            annotation_pb2.UndoAnnotationRequest,
+            votes_pb2.Vote,
+        )
+        """Retracts the annotator's newest answer, and answers it. Returns `FAILED_PRECONDITION` with reason
+        `NOTHING_TO_UNDO` if there is none.
+        """
+        self.GetAnnotationProgress: AsyncUnary[
+            annotation_pb2.GetAnnotationProgressRequest, annotation_pb2.AnnotationProgress
+        ] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.AnnotationService/GetAnnotationProgress",
+            annotation_pb2.GetAnnotationProgressRequest,
+            annotation_pb2.AnnotationProgress,
+        )
+        """How many rows are answered, by class and by annotator."""
+
+
+class AsyncFeedbackLedgerService:
+    """What became of feedback: votes in the ledger, or unmatched with a reason."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.GetFeedbackStats: AsyncUnary[feedback_ledger_pb2.GetFeedbackStatsRequest, feedback_ledger_pb2.FeedbackStats] = (
+            AsyncUnary(
+                channel,
+                calls,
+                "/regrow.labeling.v1.FeedbackLedgerService/GetFeedbackStats",
+                feedback_ledger_pb2.GetFeedbackStatsRequest,
+                feedback_ledger_pb2.FeedbackStats,
+            )
+        )
+        """Counts of one model's feedback by fate, and how far the consumer is behind."""
+        self.ListUnmatchedFeedback: AsyncPaged[
+            feedback_ledger_pb2.ListUnmatchedFeedbackRequest,
+            feedback_ledger_pb2.ListUnmatchedFeedbackResponse,
+            feedback_ledger_pb2.UnmatchedFeedback,
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.FeedbackLedgerService/ListUnmatchedFeedback",
+            feedback_ledger_pb2.ListUnmatchedFeedbackRequest,
+            feedback_ledger_pb2.ListUnmatchedFeedbackResponse,
+        )
+        """Lists feedback that joined no prediction or meant no class, newest first."""
+
+
+class AsyncLabelSetService:
+    """Aggregates votes into label sets: a probability per class and row."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateLabelSet: AsyncUnary[label_sets_pb2.CreateLabelSetRequest, label_sets_pb2.LabelSet] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelSetService/CreateLabelSet",
+            label_sets_pb2.CreateLabelSetRequest,
+            label_sets_pb2.LabelSet,
+        )
+        """Aggregates the ledger's votes on a data set version, at this moment, into an immutable label set. The label model
+        is fitted on training rows alone; gold labels override it; holdout rows carry gold labels only. Returns
+        `ALREADY_EXISTS` if the id is taken, `FAILED_PRECONDITION` if no row has a vote or gold label, or if gold labels
+        are of one class only.
+        """
+        self.GetLabelSet: AsyncUnary[label_sets_pb2.GetLabelSetRequest, label_sets_pb2.LabelSet] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelSetService/GetLabelSet",
+            label_sets_pb2.GetLabelSetRequest,
+            label_sets_pb2.LabelSet,
+        )
+        """Returns `NOT_FOUND` if the label set does not exist."""
+        self.ListLabelSets: AsyncPaged[
+            label_sets_pb2.ListLabelSetsRequest, label_sets_pb2.ListLabelSetsResponse, label_sets_pb2.LabelSet
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelSetService/ListLabelSets",
+            label_sets_pb2.ListLabelSetsRequest,
+            label_sets_pb2.ListLabelSetsResponse,
+        )
+        """Lists a data set's label sets, newest first."""
+        self.ExportLabelSet: AsyncServerStream[label_sets_pb2.ExportLabelSetRequest, httpbody_pb2.HttpBody] = AsyncServerStream(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelSetService/ExportLabelSet",
+            label_sets_pb2.ExportLabelSetRequest,
+            httpbody_pb2.HttpBody,
+        )
+        """Streams a label set as a file, joined with the rows. Returns `NOT_FOUND` if it does not exist."""
+
+
+class AsyncLabelerService:
+    """Keeps labelers: anything that votes on a row or abstains."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateLabeler: AsyncUnary[labelers_pb2.CreateLabelerRequest, labelers_pb2.Labeler] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/CreateLabeler",
+            labelers_pb2.CreateLabelerRequest,
+            labelers_pb2.Labeler,
+        )
+        """Creates a labeler for a problem spec, after checking it: a pattern that RE2 accepts, an SQL expression that is one
+        SELECT expression without the target column, classes of the spec. Returns `ALREADY_EXISTS` if the id is taken,
+        `INVALID_ARGUMENT` with the position of the mistake.
+        """
+        self.PreviewLabeler: AsyncUnary[labelers_pb2.PreviewLabelerRequest, labelers_pb2.PreviewLabelerResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/PreviewLabeler",
+            labelers_pb2.PreviewLabelerRequest,
+            labelers_pb2.PreviewLabelerResponse,
+        )
+        """Tries a labeler on rows without keeping anything: how many rows it votes on, examples, and on gold rows how often
+        it is right.
+        """
+        self.GetLabeler: AsyncUnary[labelers_pb2.GetLabelerRequest, labelers_pb2.Labeler] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/GetLabeler",
+            labelers_pb2.GetLabelerRequest,
+            labelers_pb2.Labeler,
+        )
+        """Returns `NOT_FOUND` if the labeler does not exist."""
+        self.ListLabelers: AsyncPaged[
+            labelers_pb2.ListLabelersRequest, labelers_pb2.ListLabelersResponse, labelers_pb2.Labeler
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/ListLabelers",
+            labelers_pb2.ListLabelersRequest,
+            labelers_pb2.ListLabelersResponse,
+        )
+        """Lists a project's labelers, oldest first; retired ones only where asked."""
+        self.RetireLabeler: AsyncUnary[labelers_pb2.RetireLabelerRequest, labelers_pb2.Labeler] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/RetireLabeler",
+            labelers_pb2.RetireLabelerRequest,
+            labelers_pb2.Labeler,
+        )
+        """Retires a labeler: its votes stay in the ledger, later label sets leave it out. Idempotent."""
+        self.ApplyLabelers: AsyncUnary[labelers_pb2.ApplyLabelersRequest, labelers_pb2.ApplyLabelersResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.LabelerService/ApplyLabelers",
+            labelers_pb2.ApplyLabelersRequest,
+            labelers_pb2.ApplyLabelersResponse,
+        )
+        """Lets labelers vote on a data set version and records the votes in the ledger. A labeler that has voted on a part
+        of the data with the same definition and schema doesn't vote again. One labeler's failure doesn't stop the others.
+        """
+
+
+class AsyncProblemSpecService:
+    """Keeps problem specs: what is predicted and how success is measured."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateProblemSpec: AsyncUnary[problem_specs_pb2.CreateProblemSpecRequest, problem_spec_pb2.ProblemSpec] = (
+            AsyncUnary(
+                channel,
+                calls,
+                "/regrow.labeling.v1.ProblemSpecService/CreateProblemSpec",
+                problem_specs_pb2.CreateProblemSpecRequest,
+                problem_spec_pb2.ProblemSpec,
+            )
+        )
+        """Creates a spec, checked against its data set. Classes left empty are taken from the target column. Returns
+        `ALREADY_EXISTS` if the id is taken, `INVALID_ARGUMENT` naming each wrong field (an unknown column, one class, a
+        value merged twice, a cost matrix of the wrong shape).
+        """
+        self.GetProblemSpec: AsyncUnary[problem_specs_pb2.GetProblemSpecRequest, problem_spec_pb2.ProblemSpec] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.labeling.v1.ProblemSpecService/GetProblemSpec",
+            problem_specs_pb2.GetProblemSpecRequest,
+            problem_spec_pb2.ProblemSpec,
+        )
+        """Returns `NOT_FOUND` if the spec does not exist."""
+        self.ListProblemSpecs: AsyncPaged[
+            problem_specs_pb2.ListProblemSpecsRequest, problem_specs_pb2.ListProblemSpecsResponse, problem_spec_pb2.ProblemSpec
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.ProblemSpecService/ListProblemSpecs",
+            problem_specs_pb2.ListProblemSpecsRequest,
+            problem_specs_pb2.ListProblemSpecsResponse,
+        )
+        """Lists a project's specs, newest first."""
+
+
+class AsyncProjectService:
+    """Keeps the list of projects: the names that own everything else, and the scope of keys."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateProject: AsyncUnary[registry_pb2.CreateProjectRequest, registry_pb2.Project] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.ProjectService/CreateProject",
+            registry_pb2.CreateProjectRequest,
+            registry_pb2.Project,
+        )
+        """Creates a project. Returns `ALREADY_EXISTS` if the id is taken."""
+        self.GetProject: AsyncUnary[registry_pb2.GetProjectRequest, registry_pb2.Project] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.ProjectService/GetProject",
+            registry_pb2.GetProjectRequest,
+            registry_pb2.Project,
+        )
+        """Returns `NOT_FOUND` if the project does not exist."""
+        self.ListProjects: AsyncPaged[
+            registry_pb2.ListProjectsRequest, registry_pb2.ListProjectsResponse, registry_pb2.Project
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.registry.v1.ProjectService/ListProjects",
+            registry_pb2.ListProjectsRequest,
+            registry_pb2.ListProjectsResponse,
+        )
+        """Lists the projects that the caller may see, by name."""
+        self.DeleteProject: AsyncUnary[registry_pb2.DeleteProjectRequest, registry_pb2.DeleteProjectResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.ProjectService/DeleteProject",
+            registry_pb2.DeleteProjectRequest,
+            registry_pb2.DeleteProjectResponse,
+        )
+        """Deletes a project. Returns `FAILED_PRECONDITION` while it has models."""
+
+
+class AsyncModelService:
+    """Keeps models: names that versions are numbered under."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateModel: AsyncUnary[registry_pb2.CreateModelRequest, registry_pb2.Model] = AsyncUnary(
+            channel, calls, "/regrow.registry.v1.ModelService/CreateModel", registry_pb2.CreateModelRequest, registry_pb2.Model
+        )
+        """Creates a model. Returns `ALREADY_EXISTS` if the id is taken, `NOT_FOUND` for an unknown project."""
+        self.GetModel: AsyncUnary[registry_pb2.GetModelRequest, registry_pb2.Model] = AsyncUnary(
+            channel, calls, "/regrow.registry.v1.ModelService/GetModel", registry_pb2.GetModelRequest, registry_pb2.Model
+        )
+        """Returns `NOT_FOUND` if the model does not exist."""
+        self.ListModels: AsyncPaged[registry_pb2.ListModelsRequest, registry_pb2.ListModelsResponse, registry_pb2.Model] = (
+            AsyncPaged(
+                channel,
+                calls,
+                "/regrow.registry.v1.ModelService/ListModels",
+                registry_pb2.ListModelsRequest,
+                registry_pb2.ListModelsResponse,
+            )
+        )
+        """Lists a project's models, by name. Within the machine, `projects/-` lists all."""
+
+
+class AsyncVersionService:
+    """Keeps versions: immutable, numbered 1, 2, 3, ... without gaps, never reused."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateVersion: AsyncUnary[registry_pb2.CreateVersionRequest, registry_pb2.Version] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.VersionService/CreateVersion",
+            registry_pb2.CreateVersionRequest,
+            registry_pb2.Version,
+        )
+        """Registers a version whose bundle is already in the object store. The bundle's bytes are checked against its
+        digest. Idempotent by `request_id`. Returns `NOT_FOUND` for an unknown model, `FAILED_PRECONDITION` for a bundle
+        that isn't in the store, `DATA_LOSS` for one that is damaged.
+        """
+        self.GetVersion: AsyncUnary[registry_pb2.GetVersionRequest, registry_pb2.Version] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.VersionService/GetVersion",
+            registry_pb2.GetVersionRequest,
+            registry_pb2.Version,
+        )
+        """Returns `NOT_FOUND` if the version does not exist."""
+        self.ListVersions: AsyncPaged[
+            registry_pb2.ListVersionsRequest, registry_pb2.ListVersionsResponse, registry_pb2.Version
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.registry.v1.VersionService/ListVersions",
+            registry_pb2.ListVersionsRequest,
+            registry_pb2.ListVersionsResponse,
+        )
+        """Lists a model's versions, newest first."""
+        self.GetReceipt: AsyncUnary[registry_pb2.GetReceiptRequest, registry_pb2.Receipt] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.VersionService/GetReceipt",
+            registry_pb2.GetReceiptRequest,
+            registry_pb2.Receipt,
+        )
+        """What a version was made from: data and label set digests, spec, labelers, feedback offsets, seeds, code. Returns
+        `NOT_FOUND` if the version does not exist.
+        """
+
+
+class AsyncAliasService:
+    """Keeps aliases: pointers to versions (`champion`, ...) that are moved by compare-and-set, with their whole history."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.SetAlias: AsyncUnary[registry_pb2.SetAliasRequest, registry_pb2.Alias] = AsyncUnary(
+            channel, calls, "/regrow.registry.v1.AliasService/SetAlias", registry_pb2.SetAliasRequest, registry_pb2.Alias
+        )
+        """Points an alias to a version. `etag` must be the alias's current one; empty creates it and nothing else. Returns
+        `ABORTED` if somebody moved it first, `NOT_FOUND` for an unknown version. Setting it to where it points is no
+        move.
+        """
+        self.GetAlias: AsyncUnary[registry_pb2.GetAliasRequest, registry_pb2.Alias] = AsyncUnary(
+            channel, calls, "/regrow.registry.v1.AliasService/GetAlias", registry_pb2.GetAliasRequest, registry_pb2.Alias
+        )
+        """Returns `NOT_FOUND` if the alias does not exist (or did not, at `as_of`)."""
+        self.ListAliases: AsyncPaged[registry_pb2.ListAliasesRequest, registry_pb2.ListAliasesResponse, registry_pb2.Alias] = (
+            AsyncPaged(
+                channel,
+                calls,
+                "/regrow.registry.v1.AliasService/ListAliases",
+                registry_pb2.ListAliasesRequest,
+                registry_pb2.ListAliasesResponse,
+            )
+        )
+        """Lists a model's aliases, by name."""
+        self.ListAliasHistory: AsyncPaged[
+            registry_pb2.ListAliasHistoryRequest, registry_pb2.ListAliasHistoryResponse, registry_pb2.AliasMove
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.registry.v1.AliasService/ListAliasHistory",
+            registry_pb2.ListAliasHistoryRequest,
+            registry_pb2.ListAliasHistoryResponse,
+        )
+        """Lists every move of an alias, newest first."""
+
+
+class AsyncArtifactService:
+    """Hands out artifacts by digest."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ListArtifacts: AsyncUnary[registry_pb2.ListArtifactsRequest, registry_pb2.ListArtifactsResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.registry.v1.ArtifactService/ListArtifacts",
+            registry_pb2.ListArtifactsRequest,
+            registry_pb2.ListArtifactsResponse,
+        )
+        """Lists the parts of a version's bundle, the manifest first. Returns `NOT_FOUND` if the version does not exist."""
+        self.DownloadArtifact: AsyncServerStream[registry_pb2.DownloadArtifactRequest, httpbody_pb2.HttpBody] = (
+            AsyncServerStream(
+                channel,
+                calls,
+                "/regrow.registry.v1.ArtifactService/DownloadArtifact",
+                registry_pb2.DownloadArtifactRequest,
+                httpbody_pb2.HttpBody,
+            )
+        )
+        """Streams one part's bytes, checked against its digest. Returns `NOT_FOUND` if the version has no such part."""
+
+
+class AsyncDesignService:
+    """Knows the designs: which representation reads which modality, and how they are fused."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ListTemplates: AsyncUnary[designs_pb2.ListTemplatesRequest, designs_pb2.ListTemplatesResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.DesignService/ListTemplates",
+            designs_pb2.ListTemplatesRequest,
+            designs_pb2.ListTemplatesResponse,
+        )
+        """Lists the ready-made designs with what they are good for and what they cost."""
+        self.ValidateDesign: AsyncUnary[designs_pb2.ValidateDesignRequest, designs_pb2.ValidateDesignResponse] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.DesignService/ValidateDesign",
+            designs_pb2.ValidateDesignRequest,
+            designs_pb2.ValidateDesignResponse,
+        )
+        """Checks a schedule against a problem spec without training: what each column would be read by, what doesn't fit.
+        Returns `NOT_FOUND` if the spec does not exist; what is wrong with the schedule is told in the answer.
+        """
+
+
+class AsyncPolicyService:
+    """Continuous training: when a model is retrained from feedback, and what must hold before it is promoted."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreatePolicy: AsyncUnary[policies_pb2.CreatePolicyRequest, policies_pb2.Policy] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/CreatePolicy",
+            policies_pb2.CreatePolicyRequest,
+            policies_pb2.Policy,
+        )
+        """Creates the policy of a model. Returns `ALREADY_EXISTS` if the id is taken or the model has one, `NOT_FOUND` for
+        an unknown model.
+        """
+        self.UpdatePolicy: AsyncUnary[policies_pb2.UpdatePolicyRequest, policies_pb2.Policy] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/UpdatePolicy",
+            policies_pb2.UpdatePolicyRequest,
+            policies_pb2.Policy,
+        )
+        """Replaces a policy's rules. Returns `ABORTED` if `policy.etag` is old."""
+        self.GetPolicy: AsyncUnary[policies_pb2.GetPolicyRequest, policies_pb2.Policy] = AsyncUnary(
+            channel, calls, "/regrow.training.v1.PolicyService/GetPolicy", policies_pb2.GetPolicyRequest, policies_pb2.Policy
+        )
+        """Returns `NOT_FOUND` if the policy does not exist."""
+        self.ListPolicies: AsyncPaged[
+            policies_pb2.ListPoliciesRequest, policies_pb2.ListPoliciesResponse, policies_pb2.Policy
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/ListPolicies",
+            policies_pb2.ListPoliciesRequest,
+            policies_pb2.ListPoliciesResponse,
+        )
+        """Lists a project's policies."""
+        self.TriggerRegrowth: AsyncUnary[policies_pb2.TriggerRegrowthRequest, policies_pb2.Regrowth] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/TriggerRegrowth",
+            policies_pb2.TriggerRegrowthRequest,
+            policies_pb2.Regrowth,
+        )
+        """Starts a regrowth now, whatever the rules say. Returns `FAILED_PRECONDITION` while one is under way, or where
+        there is no new feedback or no champion.
+        """
+        self.GetRegrowth: AsyncUnary[policies_pb2.GetRegrowthRequest, policies_pb2.Regrowth] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/GetRegrowth",
+            policies_pb2.GetRegrowthRequest,
+            policies_pb2.Regrowth,
+        )
+        """Returns `NOT_FOUND` if the regrowth does not exist."""
+        self.ListRegrowths: AsyncPaged[
+            policies_pb2.ListRegrowthsRequest, policies_pb2.ListRegrowthsResponse, policies_pb2.Regrowth
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.training.v1.PolicyService/ListRegrowths",
+            policies_pb2.ListRegrowthsRequest,
+            policies_pb2.ListRegrowthsResponse,
+        )
+        """Lists a policy's regrowths, newest first: why each started, what it made, and why it was promoted or not."""
+
+
+class AsyncRunService:
+    """Trains: a run takes a label set and a schedule to a registered model version."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.CreateRun: AsyncUnary[runs_pb2.CreateRunRequest, runs_pb2.Run] = AsyncUnary(
+            channel, calls, "/regrow.training.v1.RunService/CreateRun", runs_pb2.CreateRunRequest, runs_pb2.Run
+        )
+        """Submits a run. It waits in the queue, trains in a process of its own, and registers a version. Returns `NOT_FOUND`
+        for an unknown label set, `INVALID_ARGUMENT` for a schedule that doesn't fit the spec.
+        """
+        self.GetRun: AsyncUnary[runs_pb2.GetRunRequest, runs_pb2.Run] = AsyncUnary(
+            channel, calls, "/regrow.training.v1.RunService/GetRun", runs_pb2.GetRunRequest, runs_pb2.Run
+        )
+        """Returns `NOT_FOUND` if the run does not exist."""
+        self.ListRuns: AsyncPaged[runs_pb2.ListRunsRequest, runs_pb2.ListRunsResponse, runs_pb2.Run] = AsyncPaged(
+            channel, calls, "/regrow.training.v1.RunService/ListRuns", runs_pb2.ListRunsRequest, runs_pb2.ListRunsResponse
+        )
+        """Lists a project's runs: newest first, or the leaderboard of one label set (best selection score first)."""
+        self.CancelRun: AsyncUnary[runs_pb2.CancelRunRequest, runs_pb2.Run] = AsyncUnary(
+            channel, calls, "/regrow.training.v1.RunService/CancelRun", runs_pb2.CancelRunRequest, runs_pb2.Run
+        )
+        """Cancels a run. A run that ended stays as it is. Idempotent. Returns `NOT_FOUND` if the run does not exist."""
+        self.WatchRun: AsyncServerStream[runs_pb2.WatchRunRequest, runs_pb2.RunEvent] = AsyncServerStream(
+            channel, calls, "/regrow.training.v1.RunService/WatchRun", runs_pb2.WatchRunRequest, runs_pb2.RunEvent
+        )
+        """Streams a run's events from any sequence number, those of the past first, until the run ends."""
+
+
+class AsyncServices:
+    """All of them, over one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.predictions = AsyncPredictionService(channel, calls)
+        self.feedback = AsyncFeedbackService(channel, calls)
+        self.keys = AsyncKeyService(channel, calls)
+        self.system = AsyncSystemService(channel, calls)
+        self.datasets = AsyncDatasetService(channel, calls)
+        self.votes = AsyncVoteService(channel, calls)
+        self.annotation = AsyncAnnotationService(channel, calls)
+        self.feedback_ledger = AsyncFeedbackLedgerService(channel, calls)
+        self.label_sets = AsyncLabelSetService(channel, calls)
+        self.labelers = AsyncLabelerService(channel, calls)
+        self.specs = AsyncProblemSpecService(channel, calls)
+        self.projects = AsyncProjectService(channel, calls)
+        self.models = AsyncModelService(channel, calls)
+        self.versions = AsyncVersionService(channel, calls)
+        self.aliases = AsyncAliasService(channel, calls)
+        self.artifacts = AsyncArtifactService(channel, calls)
+        self.designs = AsyncDesignService(channel, calls)
+        self.policies = AsyncPolicyService(channel, calls)
+        self.runs = AsyncRunService(channel, calls)
