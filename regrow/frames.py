@@ -1,7 +1,8 @@
-"""Answers as pandas DataFrames. pandas is imported when a frame is asked for, and by nothing else of the client."""
+"""Answers as pandas DataFrames. pandas is looked for when a frame is asked for, and by nothing else of the client."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,11 +42,7 @@ def of_predictions(answers: Sequence[gateway_pb2.PredictResponse], index: Any) -
 
 def best_format() -> str:
     """What keeps kinds best: `parquet` where pandas has an engine for it, else `csv`."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        return "csv"
-    return "parquet"
+    return "parquet" if importlib.util.find_spec("pyarrow") else "csv"
 
 
 def of_file(content: bytes, format: str) -> Any:
@@ -118,7 +115,6 @@ def _one(value: Any, field: Any) -> Any:
 
 def _pandas() -> Any:
     try:
-        import pandas
+        return importlib.import_module("pandas")
     except ImportError:
         raise ImportError("This answers a pandas DataFrame, and pandas isn't installed: pip install pandas") from None
-    return pandas
