@@ -1,7 +1,11 @@
 """Generates the Python stubs of `protos/` into `regrow/`, and the descriptor set that the gateway serves and lints run on.
 
-    python protos/generate.py            writes regrow/**/v1/*_pb2*.py(i), regrow/api.binpb, and the typed services
+    python protos/generate.py            writes regrow/**/v1/*_pb2*.py(i), regrow/api.binpb, the typed services, and the
+                                         messages of services/gateway/oip/stubs
     python protos/generate.py --check    fails where the committed stubs differ from what the protos give
+
+The Open Inference Protocol (`protos/inference`) is others' too: its package `inference` is in every client of it. Its stubs
+keep their descriptors in a pool of their own, so that a program may import the gateway and such a client.
 
 Nothing is vendored and nothing is fetched: `google/*` comes from googleapis-common-protos and grpcio-tools, and
 `buf/validate/validate.proto` from the descriptor inside protovalidate's wheel.
@@ -30,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 from protos.twin import TWINS, tidy, write_twins  # noqa: E402
 from protos.typed_services import services_source  # noqa: E402
 
+INFERENCE_STUBS = Path("services/gateway/oip/stubs")
 INCLUDES = (PROTOS, Path(next(iter(google.rpc.__path__))).parents[1], Path(grpc_tools.__file__).parent / "_proto")
 
 
@@ -46,6 +51,7 @@ def validate_descriptors() -> descriptor_pb2.FileDescriptorSet:
 
 def generate(out: Path) -> None:
     """Writes every stub and `regrow/api.binpb` under `out`. Raises `SystemExit` where a proto is wrong."""
+    _generate_inference(out / INFERENCE_STUBS)
     sources = sorted(str(p.relative_to(PROTOS)) for p in (PROTOS / "regrow").rglob("*.proto"))
     with tempfile.TemporaryDirectory() as work:
         known = Path(work) / "validate.binpb"
@@ -80,6 +86,22 @@ def _write_client(package: Path) -> None:
     write_twins(aio, package)
 
 
+def _generate_inference(stubs: Path) -> None:
+    """Stubs of `protos/inference`, importing each other from `stubs` and with descriptors in `stubs.POOL`."""
+    package = ".".join(INFERENCE_STUBS.parts)
+    stubs.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        sources = sorted(str(p.relative_to(PROTOS)) for p in (PROTOS / "inference").glob("*.proto"))
+        _run(["protoc", f"-I{PROTOS}", f"--python_out={work}", f"--pyi_out={work}", *sources])
+        for path in (Path(work) / "inference").iterdir():
+            text = re.sub(r"^from inference import", f"from {package} import", path.read_text(), flags=re.MULTILINE)
+            text = text.replace("_descriptor_pool.Default()", "POOL")
+            text = text.replace(
+                "from google.protobuf import descriptor_pool as _descriptor_pool", f"from {package} import POOL"
+            )
+            (stubs / path.name).write_text(text)
+
+
 def _run(command: list[str]) -> None:
     if protoc.main(command) != 0:
         raise SystemExit("protoc refused the protos; its message is above.")
@@ -95,10 +117,11 @@ def _bring_validate_home(package: Path) -> None:
 
 
 def differences(out: Path) -> list[str]:
-    """Paths under `regrow/` that are missing, left over or different from the fresh ones in `out`."""
-    fresh = {p.relative_to(out) for p in (out / "regrow").rglob("*") if p.is_file()}
+    """Paths of stubs that are missing, left over or different from the fresh ones in `out`."""
+    homes = ("regrow", INFERENCE_STUBS)
+    fresh = {p.relative_to(out) for home in homes for p in (out / home).rglob("*") if p.is_file()}
     patterns = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "api.binpb", "aio/*.py", *(f"{twin}.py" for twin in TWINS))
-    kept = {p.relative_to(ROOT) for pattern in patterns for p in (ROOT / "regrow").rglob(pattern)}
+    kept = {p.relative_to(ROOT) for home in homes for pattern in patterns for p in (ROOT / home).rglob(pattern)}
     changed = {p for p in fresh & kept if not filecmp.cmp(out / p, ROOT / p, shallow=False)}
     return sorted(str(p) for p in (fresh ^ kept) | changed)
 

@@ -23,7 +23,7 @@ from services.common.names import parse
 from services.common.rpc.principal import Principal, current_principal
 from services.gateway.appending import Appender
 from services.gateway.inference.loading import Loaded
-from services.gateway.inference.prediction import plain
+from services.gateway.inference.rows import plain
 from services.gateway.inference.serving import Serving
 
 EVENT_TYPE = "regrow.feedback.v1"

@@ -231,9 +231,9 @@ def test_while_the_log_is_down_predictions_wait_up_to_a_bound_and_beyond_it_are_
     for number in range(10):
         began = time.monotonic()
         answered = Answered(
-            ids=[f"{number}-{row}" for row in range(5)], model="projects/shop/models/m", version=1, features=[Struct()] * 5,
-            probabilities=np.zeros((5, 2), np.float32), class_names=[["ham"]] * 5, problem_spec="", dataset="",
-            time=datetime.now(UTC),
+            ids=[f"{number}-{row}" for row in range(5)], model="projects/shop/models/m", version=1,
+            features=lambda: [Struct()] * 5, probabilities=np.zeros((5, 2), np.float32), class_names=[["ham"]] * 5,
+            problem_spec="", dataset="", time=datetime.now(UTC),
         )  # fmt: skip
         log.record(answered, size=100)
         assert time.monotonic() - began < 0.1
@@ -245,15 +245,15 @@ def test_while_the_log_is_down_predictions_wait_up_to_a_bound_and_beyond_it_are_
 
 def test_a_quick_version_is_computed_at_once_and_a_slow_one_in_a_thread(call, world, monkeypatch) -> None:
     model = world.champion("slow-or-quick")
-    threads, clock, computed = list[str](), [0.0], Bundle.predict
+    threads, clock, computed = list[str](), [0.0], Bundle.predict_columns
 
-    def predict_and_note(self, rows):
+    def predict_and_note(self, *rows):
         if not threading.current_thread().name.startswith("load"):
             threads.append(threading.current_thread().name)
             clock[0] += 0.05 if len(threads) <= 2 else 0.00001
-        return computed(self, rows)
+        return computed(self, *rows)
 
-    monkeypatch.setattr(Bundle, "predict", predict_and_note)
+    monkeypatch.setattr(Bundle, "predict_columns", predict_and_note)
     monkeypatch.setattr(prediction.time, "thread_time", lambda: clock[0])
     assert predict(call, model, SPAM).status_code == 200
     eventually(lambda: predict(call, model, SPAM).status_code == 200 and not threads[-1].startswith("predict"))

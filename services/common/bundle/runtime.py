@@ -77,10 +77,13 @@ class Bundle:
         for i, row in enumerate(rows):
             if not isinstance(row, dict | Mapping):
                 raise InvalidField(f"rows[{i}]", "is not an object of column names and values.")
-        columns, warnings = read_rows(rows, self.manifest.inputs)
+        return self.predict_columns(*read_rows(rows, self.manifest.inputs))
+
+    def predict_columns(self, columns: Columns, warnings: list[list[Warning]]) -> Predictions:
+        """The same of what `read_rows` or `read_cells` answered: columns and a list of warnings per row."""
         for table in self._tables:
             table.unseen(columns, warnings)
-        probabilities = self.probabilities(columns, len(rows))
+        probabilities = self.probabilities(columns, len(warnings))
         decided = self.spec.decide(probabilities, self.manifest.decision.thresholds)
         classes = [[self._names[c] for c in chosen] for chosen in decided]
         return Predictions(probabilities=probabilities, classes=classes, warnings=warnings)

@@ -89,6 +89,33 @@ def read_rows(rows: Sequence[Mapping[str, object]], inputs: Sequence[Input]) -> 
     return {column.name: _read_column(rows, column, warnings) for column in inputs}, warnings
 
 
+def read_cells(
+    cells: Mapping[str, Sequence[object]], count: int, inputs: Sequence[Input]
+) -> tuple[Columns, list[list[Warning]]]:
+    """The same of `count` rows that came column by column; a column that isn't in `cells` wasn't sent."""
+    warnings: list[list[Warning]] = [[] for _ in range(count)]
+    return {column.name: _read_cells(cells.get(column.name), column, warnings) for column in inputs}, warnings
+
+
+def _read_cells(cells: Sequence[object] | None, column: Input, warnings: list[list[Warning]]) -> Column:
+    read, name, style = _READERS[column.kind], column.name, column.style
+    values: list[Any] = []
+    if cells is None:
+        values = [None] * len(warnings)
+    else:
+        for i, cell in enumerate(cells):
+            try:
+                values.append(read(cell, style))
+            except ValueError as error:
+                raise InvalidField(f"{name}[{i}]", str(error)) from error
+    if cells is None or (not column.missing_seen and None in values):
+        problem = "has no value" if cells is not None else "is not in the row"
+        for value, told in zip(values, warnings, strict=True):
+            if value is None:
+                told.append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
+    return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
+
+
 def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: list[list[Warning]]) -> Column:
     read, name, style = _READERS[column.kind], column.name, column.style
     values: list[Any] = []

@@ -39,6 +39,11 @@ class Target:
         """The model's resource name."""
         return self.name.rpartition("/versions/")[0]
 
+    @property
+    def number(self) -> int:
+        """The version's number."""
+        return int(self.name.rpartition("/")[2])
+
 
 def project_of(name: str) -> str:
     """The id of the project that a resource is of."""

@@ -10,12 +10,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.struct_pb2 import Struct, Value
 
 from regrow.gateway.v1 import gateway_pb2
 from services.common.bundle import Predictions
@@ -24,6 +24,7 @@ from services.common.names import parse
 from services.gateway.inference.aliases import CHAMPION
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
+from services.gateway.inference.rows import Rows, StructRows
 from services.gateway.inference.serving import Serving
 from services.gateway.json_reading import fill_struct
 
@@ -31,6 +32,15 @@ _MOST_LISTED, _FEW_CLASSES = 20, 100
 _SWAPS_FOLLOWED = 3
 _SMALL_BYTES, _QUICK_SECONDS = 4096, 0.0005
 _FEW_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call hears: of each row a prediction and its id."""
+
+    loaded: Loaded
+    predicted: Predictions
+    ids: list[str]
 
 
 class Predictor:
@@ -45,23 +55,30 @@ class Predictor:
         self._ids = PredictionIds()
 
     async def predict(self, request: gateway_pb2.PredictRequest) -> gateway_pb2.PredictResponse:
-        """Answers every row, or raises: `InvalidField` for a value that can't be read, `Busy`, and what `Serving.find` does."""
-        size = request.ByteSize()
-        loaded, predicted = await self._computed(request, size)
-        ids, moment = self._ids.take(len(request.rows))
+        """Answers every row, or raises as `answer` does."""
+        made = await self.answer(request.name, StructRows(request.rows, request.ByteSize()))
+        if len(made.ids) <= _FEW_ROWS:
+            return _response(made)
+        return await asyncio.to_thread(_response, made)
+
+    async def answer(self, name: str, rows: Rows) -> Answer:
+        """Computes every row, gives it an id and logs it.
+
+        Raises `InvalidField` for a value that can't be read, `Busy`, and what `Serving.find` does.
+        """
+        loaded, predicted = await self._computed(name, rows)
+        ids, moment = self._ids.take(len(rows))
         loaded.predictions += len(ids)
         spec, target = loaded.bundle.spec, loaded.target
         self._log.record(
             Answered(
-                ids=ids, model=target.model, version=int(target.name.rpartition("/")[2]), features=request.rows,
+                ids=ids, model=target.model, version=target.number, features=rows.features,
                 probabilities=predicted.probabilities, class_names=predicted.classes,
                 problem_spec=spec.name, dataset=spec.dataset, time=moment,
             ),
-            size=2 * size + predicted.probabilities.nbytes,
+            size=2 * rows.size + predicted.probabilities.nbytes,
         )  # fmt: skip
-        if len(ids) <= _FEW_ROWS:
-            return _response(target.name, spec.class_names, ids, predicted)
-        return await asyncio.to_thread(_response, target.name, spec.class_names, ids, predicted)
+        return Answer(loaded=loaded, predicted=predicted, ids=ids)
 
     async def served(self, request: gateway_pb2.GetServedModelRequest) -> gateway_pb2.ServedModel:
         """What the champion reads and answers."""
@@ -81,37 +98,32 @@ class Predictor:
         """Lets running calls end."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _computed(self, request: gateway_pb2.PredictRequest, size: int) -> tuple[Loaded, Predictions]:
+    async def _computed(self, name: str, rows: Rows) -> tuple[Loaded, Predictions]:
         """With the version that answers at the moment of the answer: one that was replaced meanwhile computes in vain."""
         if self._running >= self._most:
             raise Busy("Too many predictions wait already. Try again in a second.", retry_after=timedelta(seconds=1))
         self._running += 1
         try:
             for _ in range(_SWAPS_FOLLOWED):
-                loaded = await self._serving.find(request.name)
-                if size <= _SMALL_BYTES and (loaded.expected_seconds(size) or _QUICK_SECONDS) < _QUICK_SECONDS:
-                    return loaded, _timed(loaded, request, size)
-                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, loaded, request, size)
-                if self._serving.is_current(request.name, loaded):
+                loaded = await self._serving.find(name)
+                if rows.size <= _SMALL_BYTES and (loaded.expected_seconds(rows.size) or _QUICK_SECONDS) < _QUICK_SECONDS:
+                    return loaded, _timed(loaded, rows)
+                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, loaded, rows)
+                if self._serving.is_current(name, loaded):
                     return loaded, predicted
         finally:
             self._running -= 1
         raise FailedPrecondition(
-            f"The alias {CHAMPION} of '{request.name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
+            f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
         )
 
 
-def _timed(loaded: Loaded, request: gateway_pb2.PredictRequest, size: int) -> Predictions:
+def _timed(loaded: Loaded, rows: Rows) -> Predictions:
     """CPU time and not time on the wall: what other threads do says nothing of this model."""
     began = time.thread_time()
-    predicted = loaded.bundle.predict([plain(row) for row in request.rows])
-    loaded.took(time.thread_time() - began, size)
+    predicted = loaded.bundle.predict_columns(*rows.read(loaded.bundle.manifest.inputs))
+    loaded.took(time.thread_time() - began, rows.size)
     return predicted
-
-
-def plain(row: Struct) -> dict[str, object]:
-    """A row as the bundle reads it."""
-    return {name: _plain_value(value) for name, value in row.fields.items()}
 
 
 def in_words(design: Mapping[str, Any]) -> str:
@@ -122,18 +134,10 @@ def in_words(design: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in design.items() if isinstance(value, str | int | float) and value)
 
 
-def _plain_value(value: Value) -> object:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return plain(value.struct_value)
-    if kind == "list_value":
-        return [_plain_value(one) for one in value.list_value.values]
-    return None if kind is None or kind == "null_value" else getattr(value, kind)
-
-
-def _response(version: str, names: tuple[str, ...], ids: list[str], predicted: Predictions) -> gateway_pb2.PredictResponse:
-    response = gateway_pb2.PredictResponse(version=version)
-    for row, prediction_id in enumerate(ids):
+def _response(made: Answer) -> gateway_pb2.PredictResponse:
+    predicted, names = made.predicted, made.loaded.bundle.spec.class_names
+    response = gateway_pb2.PredictResponse(version=made.loaded.target.name)
+    for row, prediction_id in enumerate(made.ids):
         probabilities = predicted.probabilities[row]
         one = response.predictions.add(prediction_id=prediction_id, class_names=predicted.classes[row])
         for index in _most_probable(probabilities):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,12 +40,12 @@ PENDING = Gauge("regrow_predictions_pending", "Predictions not yet written to th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One call's answers. `features` are the rows as the caller sent them."""
+    """One call's answers. `features` gives the rows as the caller sent them; it is called in the log's thread."""
 
     ids: Sequence[str]
     model: str
     version: int
-    features: Sequence[Struct]
+    features: Callable[[], Sequence[Struct]]
     probabilities: npt.NDArray[np.float32]
     class_names: Sequence[Sequence[str]]
     problem_spec: str
@@ -56,11 +56,12 @@ class Answered:
         """What is appended: one event a row."""
         moment = Timestamp()
         moment.FromDatetime(self.time)
-        return [self._event(row, moment, self.time.isoformat()) for row in range(len(self.ids))]
+        features, time = self.features(), self.time.isoformat()
+        return [self._event(row, features[row], moment, time) for row in range(len(self.ids))]
 
-    def _event(self, row: int, moment: Timestamp, time: str) -> Event:
+    def _event(self, row: int, features: Struct, moment: Timestamp, time: str) -> Event:
         payload = events_pb2.Prediction(
-            prediction_id=self.ids[row], model=self.model, version=self.version, features=self.features[row],
+            prediction_id=self.ids[row], model=self.model, version=self.version, features=features,
             probabilities=self.probabilities[row].tolist(), class_names=self.class_names[row],
             problem_spec=self.problem_spec, dataset=self.dataset, predict_time=moment,
         )  # fmt: skip

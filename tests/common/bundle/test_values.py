@@ -17,6 +17,7 @@ from services.common.bundle.values import (
     category_of,
     moment_of,
     number_of,
+    read_cells,
     read_rows,
     text_of,
 )
@@ -101,3 +102,16 @@ def test_missing_and_absent_values_are_told_unless_training_saw_missing_ones():
     assert "no value" in warnings[0][0].problem
     assert "not in the row" in warnings[1][0].problem
     assert math.isnan(np.asarray(columns["a"])[1]) and columns["b"] == [None, None, "x"]
+
+
+def test_rows_that_come_column_by_column_are_read_as_rows_are():
+    inputs = [Input(name="text", kind="text"), Input(name="age", kind="numeric"), Input(name="vip", kind="boolean")]
+    rows = [{"text": "a", "age": 3.0}, {"text": " ", "age": None}]
+    cells = {"text": ["a", " "], "age": [3.0, None]}
+    (by_row, told), (by_column, told_too) = read_rows(rows, inputs), read_cells(cells, 2, inputs)
+    assert by_row["text"] == by_column["text"] == ["a", None]
+    for name in ("age", "vip"):
+        np.testing.assert_array_equal(by_row[name], by_column[name])
+    assert told == told_too
+    with pytest.raises(InvalidField, match=r"age\[1\]: 'old' is not a number"):
+        read_cells({"age": [3.0, "old"]}, 2, inputs)

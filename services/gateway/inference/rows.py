@@ -1,0 +1,62 @@
+"""The rows of a call, in whatever form they came: read as the columns of a model, and kept for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from google.protobuf.struct_pb2 import Struct, Value
+
+from services.common.bundle.values import Columns, Input, Warning, read_rows
+
+
+class Rows(Protocol):
+    """At least one row."""
+
+    size: int
+    """About how many bytes were sent: what a computation takes is learned by it."""
+
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
+    def read(self, inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
+        """As the columns that a model reads, with the warnings of each row. Raises `InvalidField`."""
+        ...
+
+    def features(self) -> Sequence[Struct]:
+        """The rows for the log, as the caller sent them. Asked once, in the log's thread."""
+        ...
+
+
+class StructRows:
+    """Rows as JSON objects."""
+
+    def __init__(self, rows: Sequence[Struct], size: int) -> None:
+        self._rows = rows
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
+        """Raises `InvalidField` that names row and column."""
+        return read_rows([plain(row) for row in self._rows], inputs)
+
+    def features(self) -> Sequence[Struct]:
+        """The objects themselves."""
+        return self._rows
+
+
+def plain(row: Struct) -> dict[str, object]:
+    """A row as the bundle reads it."""
+    return {name: _plain_value(value) for name, value in row.fields.items()}
+
+
+def _plain_value(value: Value) -> object:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return plain(value.struct_value)
+    if kind == "list_value":
+        return [_plain_value(one) for one in value.list_value.values]
+    return None if kind is None or kind == "null_value" else getattr(value, kind)
