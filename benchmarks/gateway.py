@@ -186,10 +186,13 @@ def main() -> None:
 
 def first_key(world: World) -> str:
     """An admin key in the gateway's database."""
-    from services.gateway.keys import handlers, storage
+    from services.gateway.keys import storage
+    from services.gateway.keys.handlers import Keys
+    from services.gateway.keys.rules import Pepper
 
-    database = storage.open_keys(world.settings().database())
-    secret = handlers.create_first(database)
+    settings = world.settings()
+    database = storage.open_keys(settings.database())
+    secret = Keys(database, Pepper(settings.key_pepper.get_secret_value())).create_first()
     database.close()
     assert secret is not None
     return secret

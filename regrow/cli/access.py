@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from regrow import choices, local
+from regrow import choices, local, names
 from regrow.cli import output
-from regrow.cli.options import DATA, PATIENCE, Data, Json, Mistake, connect
+from regrow.cli.options import DATA, PATIENCE, Data, Json, Mistake, connect, span
 from regrow.client import Client
 from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials
 from regrow.gateway.v1 import gateway_pb2
@@ -20,7 +20,7 @@ from regrow.local.launcher import is_running
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 
-keys = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 _GRPC_PORT = 8081
 
 
@@ -74,7 +74,16 @@ def _check_rest(credentials: Credentials) -> None:
 
 def _facts_of(key: gateway_pb2.Key) -> dict[str, object]:
     projects = ", ".join(name.removeprefix("projects/") for name in key.projects) or "all"
-    return {"key": key.display_name or key.name, "role": choices.word(gateway_pb2.Role, key.role), "projects": projects}
+    facts: dict[str, object] = {
+        "key": key.display_name or key.name,
+        "role": choices.word(gateway_pb2.Role, key.role),
+        "projects": projects,
+    }
+    if key.models:
+        facts["models"] = ", ".join(names.short(name) for name in key.models)
+    if key.HasField("expire_time"):
+        facts["ends"] = output.when(key.expire_time)
+    return facts
 
 
 @keys.command("create")
@@ -84,6 +93,11 @@ def create(
         str, typer.Option("--role", help="viewer (also predicts and sends feedback), labeler, editor or admin.")
     ] = "viewer",
     project: Annotated[list[str] | None, typer.Option("--project", "-p", help="Only this project. May be repeated.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Only predict, send feedback about and read this model. May be repeated."),
+    ] = None,
+    expires: Annotated[str, typer.Option("--expires", help="When it ends by itself: 90d, 12h, 30m. Default: never.")] = "",
     json: Json = False,
 ) -> None:
     """Create a key. Its secret is printed once and kept nowhere."""
@@ -92,13 +106,40 @@ def create(
     except ValueError as error:
         raise Mistake(f"--role: {error}") from None
     projects = [f"projects/{one.removeprefix('projects/')}" for one in project or []]
+    key = gateway_pb2.Key(display_name=name, role=number, projects=projects, models=_models(model or [], projects))
+    if expires:
+        key.ttl.FromTimedelta(span(expires, "--expires"))
     with connect() as client:
-        request = gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(display_name=name, role=number, projects=projects))
-        made = client.keys.CreateKey(request)
+        made = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=key))
     if json:
         return output.show_json(made)
     output.facts({"name": made.key.name, **_facts_of(made.key)})
     output.say(f"The secret, shown this once:\n  {made.secret}")
+
+
+def _models(given: list[str], projects: list[str]) -> list[str]:
+    if given and len(projects) > 1:
+        raise Mistake("--model goes with one --project, the one that the models are in.")
+    home = projects[0].removeprefix("projects/") if projects else "default"
+    return [names.full("models", one, home) for one in given]
+
+
+@keys.command("rotate")
+def rotate(
+    name: Annotated[str, typer.Argument(help="The key's name, as `regrow keys list` shows it.")],
+    grace: Annotated[str, typer.Option("--grace", help="How long the secret before stays good: 2h, 7d, or 0s.")] = "1d",
+    json: Json = False,
+) -> None:
+    """Give a key a new secret, printed once. The one before stays good for a while, so that an app can change over."""
+    request = gateway_pb2.RotateKeyRequest(name=f"keys/{name.removeprefix('keys/')}")
+    request.grace.FromTimedelta(span(grace, "--grace"))
+    with connect() as client:
+        made = client.keys.RotateKey(request)
+    if json:
+        return output.show_json(made)
+    until = output.when(made.key.former_expire_time) if made.key.HasField("former_expire_time") else "it ended now"
+    output.facts({"name": made.key.name, **_facts_of(made.key), "the secret before is good until": until})
+    output.say(f"The new secret, shown this once:\n  {made.secret}")
 
 
 @keys.command("list")
@@ -112,19 +153,26 @@ def list_keys(
         return output.show_json(found)
     output.table(
         "",
-        ("key", "for", "role", "projects", "begins with", "made", "last used", "revoked"),
+        ("key", "for", "role", "good for", "begins with", "made", "last used", "ends"),
         [
             (
                 k.name,
-                *list(_facts_of(k).values()),
+                *list(_facts_of(k).values())[:2],
+                ", ".join(names.short(name) for name in k.models or k.projects) or "all",
                 k.prefix,
                 output.when(k.create_time),
                 output.when(k.last_use_time),
-                output.when(k.revoke_time),
+                _end_of(k),
             )
             for k in found
         ],
     )
+
+
+def _end_of(key: gateway_pb2.Key) -> str:
+    if key.HasField("revoke_time"):
+        return f"revoked {output.when(key.revoke_time)}"
+    return output.when(key.expire_time) if key.HasField("expire_time") else ""
 
 
 @keys.command("revoke")

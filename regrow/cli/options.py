@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the REST API 
 Most = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many.")]
 Data = Annotated[Path, typer.Option("--data", envvar="REGROW_DATA_DIR", help="The data folder of a Regrow on this machine.")]
 DATA = Path(".regrow")
+_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Mistake(Exception):
@@ -44,6 +48,14 @@ def pairs(texts: list[str], option: str) -> dict[str, str]:
             raise Mistake(f"{option} '{text}' is not of the form name=value.")
         found[name] = value
     return found
+
+
+def span(text: str, option: str) -> timedelta:
+    """`90d`, `12h`, `30m`, `10s`. Raises `Mistake`."""
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        raise Mistake(f"{option} '{text}' is no length of time. Write 90d, 12h, 30m or 10s.")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
 
 
 def nested_name(parents: str, collection: str, name: str, project: str) -> str:

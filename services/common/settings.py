@@ -116,11 +116,19 @@ class _CommonVariables(EnvSettingsSource):
 
 
 def shared_token(data_dir: Path) -> str:
-    """The token of this data folder, made by whoever comes first. Only the owner can read the file."""
-    path = data_dir / "internal.token"
+    """The token of this data folder, made by whoever comes first."""
+    return kept_secret(data_dir, "internal.token", variable="REGROW_INTERNAL_TOKEN")
+
+
+def kept_secret(data_dir: Path, name: str, *, variable: str) -> str:
+    """A secret in a file of the data folder, made by whoever comes first. Only the owner can read it.
+
+    Raises `FailedPrecondition`, which names the variable to set instead.
+    """
+    path = data_dir / name
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        mine = data_dir / f".internal.token.{os.getpid()}.{secrets.token_hex(4)}"
+        mine = data_dir / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32))
         try:
@@ -132,9 +140,9 @@ def shared_token(data_dir: Path) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise FailedPrecondition(
-            f"No internal token: '{path}' can't be made or read ({error.strerror})."
-            " Set REGROW_INTERNAL_TOKEN, or a REGROW_DATA_DIR that is writable.",
-            reason="NO_INTERNAL_TOKEN",
+            f"No {name.replace('.', ' ')}: '{path}' can't be made or read ({error.strerror})."
+            f" Set {variable}, or a REGROW_DATA_DIR that is writable.",
+            reason=f"NO_{name.replace('.', '_').upper()}",
         ) from None
 
 

@@ -34,8 +34,9 @@ from services.gateway.inference.loading import Loader
 from services.gateway.inference.prediction import Predictor
 from services.gateway.inference.prediction_log import PredictionLog
 from services.gateway.inference.serving import Serving
-from services.gateway.keys import handlers
+from services.gateway.keys.handlers import Keys
 from services.gateway.keys.ring import KeyRing
+from services.gateway.keys.rules import Pepper
 from services.gateway.keys.storage import open_keys
 from services.gateway.methods import GATEWAY, public_methods
 from services.gateway.pages import make_app
@@ -83,10 +84,11 @@ class Gateway:
         self._feedback = Feedback(
             self.serving, events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds
         )
-        self.keys = KeyRing(database)
+        pepper = _pepper(settings)
+        self.keys = KeyRing(database, pepper)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
-        local = local_calls(self._predictor, self._feedback, KeyApi(database, self.keys), self._system)
+        local = local_calls(self._predictor, self._feedback, KeyApi(Keys(database, pepper), self.keys), self._system)
         projects = Projects(self._upstreams.channel("registry"))
         self._calls = Calls(self.keys, self._upstreams, local, projects)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
@@ -194,7 +196,9 @@ async def open_gateway(
     `on_first_key` hears it as soon as it is kept: a start that fails afterwards must not take it along.
     """
     database = await asyncio.to_thread(open_keys, settings.database())
-    first = await asyncio.to_thread(handlers.create_first, database)
+    keys = Keys(database, _pepper(settings))
+    await asyncio.to_thread(keys.adopt)
+    first = await asyncio.to_thread(keys.create_first)
     if first is not None:
         on_first_key(first)
     events = await asyncio.to_thread(events_from, settings)
@@ -238,11 +242,15 @@ def main(arguments: list[str] | None = None) -> None:
             database = open_keys(settings.database())
             _print_key(
                 "A new admin key. It is shown only this once; the others stay good until you revoke them:",
-                handlers.reset(database),
+                Keys(database, _pepper(settings)).reset(),
             )
             database.close()
         case _:
             raise SystemExit("Say nothing to serve, or 'keys reset' for a new admin key.")
+
+
+def _pepper(settings: GatewaySettings) -> Pepper:
+    return Pepper(settings.key_pepper.get_secret_value())
 
 
 def _print_key(words: str, secret: str) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.database import Database
+from services.common.database import now
+from services.common.errors import InvalidField
 from services.common.names import parse
 from services.common.rpc.principal import current_principal
 from services.gateway.calls import Local
 from services.gateway.feedback import Feedback
 from services.gateway.inference.prediction import Predictor
-from services.gateway.keys import handlers
+from services.gateway.keys.handlers import Keys, Wish
 from services.gateway.keys.ring import KeyRing
-from services.gateway.keys.rules import Key
+from services.gateway.keys.rules import DEFAULT_GRACE, Key
 from services.gateway.system import System
 
 _PACKAGE = "/regrow.gateway.v1."
@@ -29,6 +31,7 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: 
         f"{_PACKAGE}FeedbackService/BatchSendFeedback": feedback.batch_send,
         f"{_PACKAGE}KeyService/CreateKey": keys.create,
         f"{_PACKAGE}KeyService/ListKeys": keys.list_keys,
+        f"{_PACKAGE}KeyService/RotateKey": keys.rotate,
         f"{_PACKAGE}KeyService/RevokeKey": keys.revoke,
         f"{_PACKAGE}KeyService/GetCaller": keys.caller,
         f"{_PACKAGE}SystemService/GetStatus": system.get_status,
@@ -38,28 +41,25 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: 
 class KeyApi:
     """`KeyService`. The database is read and written in threads."""
 
-    def __init__(self, database: Database, ring: KeyRing) -> None:
-        self._database = database
+    def __init__(self, keys: Keys, ring: KeyRing) -> None:
+        self._keys = keys
         self._ring = ring
 
     async def create(self, request: gateway_pb2.CreateKeyRequest) -> gateway_pb2.CreateKeyResponse:
         """The key and, this one time, its secret."""
-        key, secret = await asyncio.to_thread(
-            handlers.create,
-            self._database,
-            current_principal(),
-            display_name=request.key.display_name,
-            role=_role_name(request.key.role),
-            projects=list(request.key.projects),
-        )
+        sent = request.key
+        wish = Wish(
+            display_name=sent.display_name, role=_role_name(sent.role), projects=list(sent.projects), models=list(sent.models),
+            expires=_expiry(sent),
+        )  # fmt: skip
+        key, secret = await asyncio.to_thread(self._keys.create, current_principal(), wish)
         self._ring.put(key)
         return gateway_pb2.CreateKeyResponse(key=self._proto(key), secret=secret)
 
     async def list_keys(self, request: gateway_pb2.ListKeysRequest) -> gateway_pb2.ListKeysResponse:
         """A page, newest first."""
         keys, token = await asyncio.to_thread(
-            handlers.list_keys,
-            self._database,
+            self._keys.list_keys,
             current_principal(),
             size=request.page_size,
             token=request.page_token,
@@ -67,10 +67,18 @@ class KeyApi:
         )
         return gateway_pb2.ListKeysResponse(keys=[self._proto(key) for key in keys], next_page_token=token)
 
+    async def rotate(self, request: gateway_pb2.RotateKeyRequest) -> gateway_pb2.RotateKeyResponse:
+        """The new secret, this one time."""
+        key_id = parse("keys/{key}", request.name)["key"]
+        grace = request.grace.ToTimedelta() if request.HasField("grace") else DEFAULT_GRACE
+        key, secret = await asyncio.to_thread(self._keys.rotate, current_principal(), key_id, grace)
+        self._ring.put(key)
+        return gateway_pb2.RotateKeyResponse(key=self._proto(key), secret=secret)
+
     async def revoke(self, request: gateway_pb2.RevokeKeyRequest) -> gateway_pb2.Key:
         """No call with this key begins after the answer."""
         key_id = parse("keys/{key}", request.name)["key"]
-        key = await asyncio.to_thread(handlers.revoke, self._database, current_principal(), key_id)
+        key = await asyncio.to_thread(self._keys.revoke, current_principal(), key_id)
         self._ring.put(key)
         return self._proto(key)
 
@@ -82,14 +90,30 @@ class KeyApi:
         message = gateway_pb2.Key(
             name=f"keys/{key.id}", display_name=key.display_name, role=f"ROLE_{key.role.upper()}",
             projects=[f"projects/{project}" for project in key.projects], prefix=f"rg_{key.prefix}",
+            models=key.models,
         )  # fmt: skip
         message.create_time.FromDatetime(key.created)
         if (used := self._ring.last_used(key)) is not None:
             message.last_use_time.FromDatetime(used)
         if key.revoked is not None:
             message.revoke_time.FromDatetime(key.revoked)
+        if key.expires is not None:
+            message.expire_time.FromDatetime(key.expires)
+        if key.former is not None and key.former.until > now():
+            message.former_expire_time.FromDatetime(key.former.until)
         return message
 
 
 def _role_name(role: gateway_pb2.Role) -> str:
     return gateway_pb2.Role.Name(role).removeprefix("ROLE_").lower()
+
+
+def _expiry(sent: gateway_pb2.Key) -> datetime | None:
+    """Raises `InvalidField` for what no calendar has."""
+    kind = sent.WhichOneof("expiration")
+    try:
+        if kind == "ttl":
+            return now() + sent.ttl.ToTimedelta()
+        return sent.expire_time.ToDatetime(UTC) if kind == "expire_time" else None
+    except (OverflowError, ValueError):
+        raise InvalidField(f"key.{kind}", "lies outside the years 1 to 9999.") from None

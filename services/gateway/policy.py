@@ -3,7 +3,8 @@
 A call names its project in one field (`project`), which must be one that the key may enter. Every other resource name in
 the request must be of the same project, so a key of project A can't train on a label set of project B by naming it in a
 body. What is free text, and may therefore begin with `projects/` by chance, is listed in `FREE_TEXT`; every other string is
-looked at. A test holds the table against the descriptors: no public call without a line, no line without a call.
+looked at. A key that is narrowed to models makes only the calls of `one_model`, and every name in them must be within these.
+A test holds the table against the descriptors: no public call without a line, no line without a call.
 """
 
 from __future__ import annotations
@@ -27,16 +28,24 @@ QUICK, SLOW, STREAM = 30.0, 600.0, 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """The least role, the field that names the project (empty: the call is about none), and the longest it may take."""
+    """The least role, the field that names the project (empty: the call is about none), and the longest it may take.
+
+    `one_model`: the call is about one model, or about the caller itself, so a key that is narrowed to models may make it.
+    """
 
     role: PublicRole
     project: str = ""
     seconds: float = QUICK
     every_project: bool = False
+    one_model: bool = False
 
 
 def _viewer(project: str = "name", seconds: float = QUICK) -> Rule:
     return Rule(role="viewer", project=project, seconds=seconds)
+
+
+def _of_model(project: str = "name", seconds: float = QUICK) -> Rule:
+    return Rule(role="viewer", project=project, seconds=seconds, one_model=True)
 
 
 def _labeler(project: str = "parent", seconds: float = QUICK) -> Rule:
@@ -96,8 +105,8 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "GetAnnotationProgress": _viewer("parent"),
     },
     "regrow.labeling.v1.FeedbackLedgerService": {
-        "GetFeedbackStats": _viewer("parent"),
-        "ListUnmatchedFeedback": _viewer("parent"),
+        "GetFeedbackStats": _of_model("parent"),
+        "ListUnmatchedFeedback": _of_model("parent"),
     },
     "regrow.training.v1.DesignService": {
         "ListTemplates": _viewer(""),
@@ -127,41 +136,42 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.registry.v1.ModelService": {
         "CreateModel": _editor(),
-        "GetModel": _viewer(),
+        "GetModel": _of_model(),
         "ListModels": _viewer("parent"),
     },
     "regrow.registry.v1.VersionService": {
         "CreateVersion": _editor(),
-        "GetVersion": _viewer(),
-        "ListVersions": _viewer("parent"),
-        "GetReceipt": _viewer(),
+        "GetVersion": _of_model(),
+        "ListVersions": _of_model("parent"),
+        "GetReceipt": _of_model(),
     },
     "regrow.registry.v1.AliasService": {
         "SetAlias": _editor("name"),
-        "GetAlias": _viewer(),
-        "ListAliases": _viewer("parent"),
-        "ListAliasHistory": _viewer(),
+        "GetAlias": _of_model(),
+        "ListAliases": _of_model("parent"),
+        "ListAliasHistory": _of_model(),
     },
     "regrow.registry.v1.ArtifactService": {
-        "ListArtifacts": _viewer("parent"),
-        "DownloadArtifact": _viewer(seconds=STREAM),
+        "ListArtifacts": _of_model("parent"),
+        "DownloadArtifact": _of_model(seconds=STREAM),
     },
     "regrow.gateway.v1.PredictionService": {
-        "Predict": _viewer(),
-        "GetServedModel": _viewer(),
+        "Predict": _of_model(),
+        "GetServedModel": _of_model(),
     },
     "regrow.gateway.v1.FeedbackService": {
-        "SendFeedback": _viewer("parent"),
-        "BatchSendFeedback": _viewer("parent"),
+        "SendFeedback": _of_model("parent"),
+        "BatchSendFeedback": _of_model("parent"),
     },
     "regrow.gateway.v1.KeyService": {
         "CreateKey": _admin(),
         "ListKeys": _admin(),
+        "RotateKey": _admin(),
         "RevokeKey": _admin(),
-        "GetCaller": _viewer(""),
+        "GetCaller": _of_model(""),
     },
     "regrow.gateway.v1.SystemService": {
-        "GetStatus": _viewer(""),
+        "GetStatus": _of_model(""),
     },
 }
 RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}
@@ -183,7 +193,7 @@ _COLUMNS_AND_CLASSES = frozenset({"regrow.types.v1.Column", "regrow.types.v1.Cla
 
 
 def check_role(rule: Rule, principal: Principal) -> None:
-    """Raises `PermissionDenied` where the key's role is too low."""
+    """Raises `PermissionDenied` where the key's role is too low, or the call isn't one for a key of some models."""
     if RANKS.get(principal.role, 0) < RANKS[rule.role]:
         raise PermissionDenied(
             f"This call needs the role {rule.role}, and the role of key '{principal.name}' is {principal.role}. "
@@ -193,6 +203,11 @@ def check_role(rule: Rule, principal: Principal) -> None:
         )
     if rule.every_project and ALL_PROJECTS not in principal.projects:
         raise PermissionDenied("This call needs a key for all projects; this one is for some. Ask an admin for another key.")
+    if principal.models and not rule.one_model:
+        raise PermissionDenied(
+            f"Key '{principal.name}' is for some models alone: it predicts with them, sends feedback and reads them. "
+            "Ask an admin for another key."
+        )
 
 
 def check_request(rule: Rule, request: Message, principal: Principal, *, may_omit: bool = False) -> None:
@@ -206,12 +221,14 @@ def check_request(rule: Rule, request: Message, principal: Principal, *, may_omi
         if name or not may_omit:
             project = project_of(name, rule.project)
             check_project(project, principal)
+            check_model(name, principal)
     for path, name in resource_names(request):
         other = project_of(name, path)
         if project and other != project:
             raise InvalidField(path, f"'{name[:80]}' is of project '{other}', but the call is about '{project}'.")
         if not project:
             check_project(other, principal)
+        check_model(name, principal)
 
 
 def project_in(rule: Rule, request: Message) -> str:
@@ -225,6 +242,12 @@ def check_project(project: str, principal: Principal) -> None:
         raise PermissionDenied(
             f"Key '{principal.name}' isn't for project '{project}'. Ask an admin for a key that is.", project=project
         )
+
+
+def check_model(name: str, principal: Principal) -> None:
+    """Raises `PermissionDenied` for what isn't within the models that the key is narrowed to, whether it exists or not."""
+    if not principal.may_use(name):
+        raise PermissionDenied(f"Key '{principal.name}' isn't for '{name[:200]}'. Ask an admin for a key that is.")
 
 
 def project_of(name: str, path: str) -> str:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import CommonSettings
+from services.common.settings import CommonSettings, kept_secret
+
+
+def _pepper(data_dir: Path) -> SecretStr:
+    return SecretStr(kept_secret(data_dir, "keys.pepper", variable="REGROW_GATEWAY_KEY_PEPPER"))
 
 
 class GatewaySettings(CommonSettings):
     """Read from `REGROW_GATEWAY_*`, the common ones from `REGROW_*`."""
 
     model_config = SettingsConfigDict(env_prefix="REGROW_GATEWAY_")
+
+    key_pepper: SecretStr = Field(default_factory=lambda known: _pepper(known["data_dir"]), min_length=16)
+    """Secret under which API keys are hashed, 16 characters or more; gateways with one database need the same, and it must not
+    change: all keys end with it. Unset: one is made and kept in the data folder."""
 
     max_body_bytes: int = Field(default=16 << 20, ge=1 << 10)
     """The largest JSON body. Uploads have `max_upload_bytes`."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import regrow
 from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import RegrowError
-from services.common.rpc.principal import current_principal
+from services.common.rpc.principal import Principal, current_principal
 from services.gateway.inference.aliases import project_of
 from services.gateway.inference.following import Follower
 from services.gateway.inference.prediction_log import PredictionLog
@@ -54,17 +54,17 @@ class System:
         return Readiness(ready=not own, missing={**own, **{name: problem for name, problem in services.items() if problem}})
 
     async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:
-        """The answer to `GetStatus`: of the models, those of projects that the caller's key is good for."""
+        """The answer to `GetStatus`: of the models, those that the caller's key is good for."""
         caller = current_principal()
         own, services = await asyncio.gather(self._own_problems(), self._upstreams.problems())
         status = gateway_pb2.Status(software_version=software_version(), pending_predictions=self._log.pending)
-        models = {name: why for name, why in self._serving.problems.items() if caller.may_enter(project_of(name))}
+        models = {name: why for name, why in self._serving.problems.items() if _may_see(caller, name)}
         told = " ".join(f"{name}: {problem}" for name, problem in {**own, **models}.items())
         status.services.add(service=GATEWAY, ready=not own, problem=told)
         for name, problem in services.items():
             status.services.add(service=name, ready=not problem, problem=problem)
         for loaded, aliases in self._serving.loaded():
-            if not caller.may_enter(project_of(loaded.target.name)):
+            if not _may_see(caller, loaded.target.name):
                 continue
             one = status.loaded_models.add(version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions)
             one.load_time.FromDatetime(loaded.loaded)
@@ -73,6 +73,10 @@ class System:
     async def _own_problems(self) -> dict[str, str]:
         problems = await asyncio.gather(*(asyncio.to_thread(_problem, check) for check in self._checks.values()))
         return {name: problem for name, problem in zip(self._checks, problems, strict=True) if problem}
+
+
+def _may_see(caller: Principal, name: str) -> bool:
+    return caller.may_enter(project_of(name)) and caller.may_use(name)
 
 
 def software_version() -> str:

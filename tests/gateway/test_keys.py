@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from services.common.database import schema_differences
+from services.common.database import now, schema_differences
 from services.common.errors import FailedPrecondition, PermissionDenied, Unauthenticated
 from services.common.rpc.principal import Principal
-from services.gateway.keys import handlers, storage
+from services.gateway.keys import storage
+from services.gateway.keys.handlers import Keys, Wish
 from services.gateway.keys.ring import KeyRing
+from services.gateway.keys.rules import Pepper
 
 MASTER = Principal(key_id="m", role="admin", name="master")
+PEPPER = Pepper("the pepper of this test")
 
 
 @pytest.fixture
@@ -27,13 +33,18 @@ def database(tmp_path: Path):
     opened.close()
 
 
+@pytest.fixture
+def keys(database) -> Keys:
+    return Keys(database, PEPPER)
+
+
 def test_the_migrations_make_exactly_the_tables(database) -> None:
     assert schema_differences(database, storage.GatewayTable.metadata) == []
 
 
-def test_of_many_first_starts_at_once_one_makes_the_first_key(database) -> None:
+def test_of_many_first_starts_at_once_one_makes_the_first_key(keys) -> None:
     made: list[str | None] = []
-    threads = [threading.Thread(target=lambda: made.append(handlers.create_first(database))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: made.append(keys.create_first())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -41,8 +52,8 @@ def test_of_many_first_starts_at_once_one_makes_the_first_key(database) -> None:
     assert sum(one is not None for one in made) == 1
 
 
-def test_no_secret_is_in_the_database(database, tmp_path: Path) -> None:
-    secret = handlers.create_first(database)
+def test_no_secret_is_in_the_database(keys, database, tmp_path: Path) -> None:
+    secret = keys.create_first()
     assert secret is not None
     database.close()
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -62,13 +73,13 @@ def test_a_revoked_key_is_refused_at_once_and_the_others_stay_good(call, new_key
     assert call("POST", f"/v1/{name}:revoke", json={}).json()["revokeTime"] == revoked.json()["revokeTime"]
 
 
-def test_a_refresh_that_began_before_a_revocation_doesnt_bring_the_key_back(database) -> None:
+def test_a_refresh_that_began_before_a_revocation_doesnt_bring_the_key_back(keys, database) -> None:
     async def story() -> None:
-        ring = KeyRing(database)
-        key, secret = handlers.create(database, MASTER, display_name="", role="viewer", projects=[])
-        handlers.create_first(database)
+        ring = KeyRing(database, PEPPER)
+        key, secret = keys.create(MASTER, Wish(role="viewer"))
+        keys.create_first()
         await ring.principal(f"Bearer {secret}")
-        ring.put(handlers.revoke(database, MASTER, key.id))
+        ring.put(keys.revoke(MASTER, key.id))
         ring.put(key)
         with pytest.raises(Unauthenticated):
             await ring.principal(f"Bearer {secret}")
@@ -76,12 +87,12 @@ def test_a_refresh_that_began_before_a_revocation_doesnt_bring_the_key_back(data
     asyncio.run(story())
 
 
-def test_a_key_revoked_by_another_process_is_refused_after_the_next_refresh(database) -> None:
+def test_a_key_revoked_by_another_process_is_refused_after_the_next_refresh(keys, database) -> None:
     async def story() -> None:
-        ring = KeyRing(database)
-        key, secret = handlers.create(database, MASTER, display_name="", role="viewer", projects=[])
+        ring = KeyRing(database, PEPPER)
+        key, secret = keys.create(MASTER, Wish(role="viewer"))
         await ring.principal(f"Bearer {secret}")
-        handlers.revoke(database, MASTER, key.id)
+        keys.revoke(MASTER, key.id)
         await ring.refresh()
         with pytest.raises(Unauthenticated):
             await ring.principal(f"Bearer {secret}")
@@ -89,24 +100,24 @@ def test_a_key_revoked_by_another_process_is_refused_after_the_next_refresh(data
     asyncio.run(story())
 
 
-def test_the_last_admin_key_for_all_projects_cant_be_revoked(database) -> None:
-    handlers.create_first(database)
-    handlers.create(database, MASTER, display_name="", role="admin", projects=["projects/shop"])
-    second, _ = handlers.create(database, MASTER, display_name="", role="admin", projects=[])
-    handlers.revoke(database, MASTER, second.id)
+def test_the_last_admin_key_for_all_projects_cant_be_revoked(keys) -> None:
+    keys.create_first()
+    keys.create(MASTER, Wish(role="admin", projects=["projects/shop"]))
+    second, _ = keys.create(MASTER, Wish(role="admin"))
+    keys.revoke(MASTER, second.id)
     with pytest.raises(FailedPrecondition) as refused:
-        handlers.revoke(database, MASTER, "first-admin")
+        keys.revoke(MASTER, "first-admin")
     assert refused.value.reason == "LAST_ADMIN_KEY"
 
 
-def test_of_two_admins_who_revoke_each_other_at_once_one_stays(database) -> None:
-    handlers.create_first(database)
-    second, _ = handlers.create(database, MASTER, display_name="", role="admin", projects=[])
+def test_of_two_admins_who_revoke_each_other_at_once_one_stays(keys) -> None:
+    keys.create_first()
+    second, _ = keys.create(MASTER, Wish(role="admin"))
     outcomes: list[bool] = []
 
     def revoke(key_id: str) -> None:
         try:
-            handlers.revoke(database, MASTER, key_id)
+            keys.revoke(MASTER, key_id)
             outcomes.append(True)
         except FailedPrecondition:
             outcomes.append(False)
@@ -119,12 +130,12 @@ def test_of_two_admins_who_revoke_each_other_at_once_one_stays(database) -> None
     assert sorted(outcomes) == [False, True]
 
 
-def test_a_key_never_makes_one_that_reaches_further(database) -> None:
+def test_a_key_never_makes_one_that_reaches_further(keys) -> None:
     shop = Principal(key_id="s", role="admin", projects=("shop",), name="shop")
     for projects in ([], ["projects/bank"], ["projects/shop", "projects/bank"]):
         with pytest.raises(PermissionDenied):
-            handlers.create(database, shop, display_name="", role="viewer", projects=projects)
-    handlers.create(database, shop, display_name="", role="viewer", projects=["projects/shop"])
+            keys.create(shop, Wish(role="viewer", projects=projects))
+    keys.create(shop, Wish(role="viewer", projects=["projects/shop"]))
 
 
 def test_an_admin_of_some_projects_sees_and_revokes_only_keys_inside_them(call, new_key) -> None:
@@ -171,10 +182,10 @@ def test_the_caller_sees_itself_with_the_minute_of_its_last_use(call, new_key) -
     assert caller["prefix"].startswith("rg_")
 
 
-def test_the_last_use_is_written_in_batches(database) -> None:
+def test_the_last_use_is_written_in_batches(keys, database) -> None:
     async def story() -> None:
-        ring = KeyRing(database)
-        key, secret = handlers.create(database, MASTER, display_name="", role="viewer", projects=[])
+        ring = KeyRing(database, PEPPER)
+        key, secret = keys.create(MASTER, Wish(role="viewer"))
         for _ in range(10):
             await ring.principal(f"Bearer {secret}")
         await ring.write_uses()
@@ -193,3 +204,135 @@ def test_an_admin_key_that_was_lost_is_made_anew_on_the_machine_while_the_gatewa
     )
     secret = made.stdout.splitlines()[-1]
     assert call("GET", "/v1/caller", key=secret).json()["role"] == "ROLE_ADMIN"
+
+
+def test_keys_that_were_kept_without_a_pepper_stay_good_and_their_bare_digests_go(keys, database) -> None:
+    secret = keys.create_first()
+    bare = hashlib.sha256(secret.encode()).hexdigest()
+    with database.session() as session:
+        session.execute(sa.update(storage.KeyRow).values(digest=bare, pepper=""))
+    keys.adopt()
+    with database.reading() as session:
+        assert session.scalars(sa.select(storage.KeyRow.digest)).all() != [bare]
+    assert asyncio.run(KeyRing(database, PEPPER).principal(f"Bearer {secret}")).role == "admin"
+
+
+def test_without_the_pepper_who_reads_the_database_can_test_no_secret(keys, database) -> None:
+    secret = keys.create_first()
+    with pytest.raises(Unauthenticated):
+        asyncio.run(KeyRing(database, Pepper("another pepper")).principal(f"Bearer {secret}"))
+
+
+def test_a_gateway_with_another_pepper_says_so_until_it_has_a_key_of_its_own(keys, database) -> None:
+    keys.create_first()
+    other = Keys(database, Pepper("another pepper"))
+    with pytest.raises(FailedPrecondition) as refused:
+        other.adopt()
+    assert "REGROW_GATEWAY_KEY_PEPPER" in refused.value.message
+    other.reset()
+    other.adopt()
+
+
+def test_a_key_ends_by_itself(keys, database) -> None:
+    async def story() -> None:
+        ring = KeyRing(database, PEPPER)
+        _, secret = keys.create(MASTER, Wish(role="viewer", expires=now() + timedelta(seconds=0.3)))
+        assert (await ring.principal(f"Bearer {secret}")).role == "viewer"
+        await asyncio.sleep(0.4)
+        for known in (ring, KeyRing(database, PEPPER)):
+            with pytest.raises(Unauthenticated) as refused:
+                await known.principal(f"Bearer {secret}")
+            assert "ended at" in refused.value.message
+
+    asyncio.run(story())
+
+
+def test_an_admin_key_that_expires_isnt_the_last_one(keys) -> None:
+    keys.create_first()
+    keys.create(MASTER, Wish(role="admin", expires=now() + timedelta(days=1)))
+    with pytest.raises(FailedPrecondition):
+        keys.revoke(MASTER, "first-admin")
+
+
+def test_a_rotated_key_has_two_secrets_for_a_while_and_then_one(keys, database) -> None:
+    async def story() -> None:
+        ring = KeyRing(database, PEPPER)
+        key, first = keys.create(MASTER, Wish(role="viewer"))
+        await ring.principal(f"Bearer {first}")
+        rotated, second = keys.rotate(MASTER, key.id, timedelta(seconds=0.4))
+        ring.put(rotated)
+        ring.put(key)  # a read that began before the rotation
+        for secret in (first, second):
+            assert (await ring.principal(f"Bearer {secret}")).key_id == key.id
+        await asyncio.sleep(0.5)
+        assert (await ring.principal(f"Bearer {second}")).key_id == key.id
+        with pytest.raises(Unauthenticated):
+            await ring.principal(f"Bearer {first}")
+
+    asyncio.run(story())
+
+
+def test_a_rotation_without_grace_ends_the_secret_before_at_once_in_every_process(keys, database) -> None:
+    async def story() -> None:
+        here, there = KeyRing(database, PEPPER), KeyRing(database, PEPPER)
+        key, first = keys.create(MASTER, Wish(role="viewer"))
+        for ring in (here, there):
+            await ring.principal(f"Bearer {first}")
+        rotated, second = keys.rotate(MASTER, key.id, timedelta())
+        here.put(rotated)
+        await there.refresh()
+        for ring in (here, there):
+            with pytest.raises(Unauthenticated):
+                await ring.principal(f"Bearer {first}")
+            await ring.principal(f"Bearer {second}")
+
+    asyncio.run(story())
+
+
+def test_a_key_is_rotated_and_ends_over_rest(call, new_key, error) -> None:
+    made = call("POST", "/v1/keys", json={"role": "viewer", "ttl": "3600s"}).json()
+    assert made["key"]["expireTime"] and "ttl" not in made["key"]
+    name = made["key"]["name"]
+    rotated = call("POST", f"/v1/{name}:rotate", json={"grace": "60s"}).json()
+    assert rotated["key"]["formerExpireTime"] and rotated["key"]["prefix"] != made["key"]["prefix"]
+    for secret in (made["secret"], rotated["secret"]):
+        assert call("GET", "/v1/caller", key=secret).json()["name"] == name
+    call("POST", f"/v1/{name}:revoke", json={})
+    assert call("GET", "/v1/caller", key=rotated["secret"]).status_code == 401
+    assert error(call("POST", f"/v1/{name}:rotate", json={}))["reason"] == "KEY_ENDED"
+    assert call("POST", "/v1/keys/nobody:rotate", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"role": "viewer", "ttl": "0s"}, "key.expire_time"),
+        ({"role": "viewer", "expireTime": "2001-01-01T00:00:00Z"}, "key.expire_time"),
+        ({"role": "viewer", "expireTime": "9001-01-01T00:00:00Z"}, "key.expire_time"),
+        ({"role": "editor", "models": ["projects/shop/models/m"]}, "key.role"),
+        ({"role": "viewer", "models": ["projects/shop"]}, "key.models[0]"),
+        ({"role": "viewer", "models": ["projects/shop/models/m"], "projects": ["projects/bank"]}, "key.projects"),
+    ],
+)
+def test_a_key_with_a_wrong_end_or_scope_is_refused(call, error, body, field) -> None:
+    answer = call("POST", "/v1/keys", json=body)
+    assert answer.status_code == 400, answer.text
+    assert field in error(answer)["fields"]
+
+
+def test_a_key_of_one_model_predicts_with_it_and_sees_nothing_else(call, world) -> None:
+    mine, other = world.champion("scoped"), world.champion("unscoped")
+    secret = call("POST", "/v1/keys", json={"role": "viewer", "models": [mine]}).json()["secret"]
+    rows = {"rows": [{"text": "free"}]}
+    assert call("POST", f"/v1/{mine}:predict", key=secret, json=rows).status_code == 200
+    assert call("GET", f"/v1/{mine}/versions", key=secret).status_code == 200
+    assert call("GET", "/v1/caller", key=secret).json()["models"] == [mine]
+    loaded = call("GET", "/v1/status", key=secret).json()["loadedModels"]
+    assert {one["version"].rpartition("/versions/")[0] for one in loaded} == {mine}
+    refused = [
+        call("POST", f"/v1/{other}:predict", key=secret, json=rows),
+        call("POST", f"/v1/{mine}x:predict", key=secret, json=rows),
+        call("GET", "/v1/projects/shop/models", key=secret),
+        call("GET", "/v1/projects/shop/datasets/d", key=secret),
+    ]
+    assert [one.status_code for one in refused] == [403] * 4

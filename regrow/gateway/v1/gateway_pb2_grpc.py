@@ -289,6 +289,11 @@ class KeyServiceStub:
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/regrow.gateway.v1.KeyService/RotateKey',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/regrow.gateway.v1.KeyService/RevokeKey',
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RevokeKeyRequest.SerializeToString,
@@ -306,7 +311,8 @@ class KeyServiceServicer:
     """
 
     def CreateKey(self, request, context):
-        """Creates a key. The secret is in this answer and nowhere else: only its hash is kept.
+        """Creates a key. The secret is in this answer and nowhere else: only its hash is kept. Returns `INVALID_ARGUMENT` for an
+        expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -314,6 +320,15 @@ class KeyServiceServicer:
 
     def ListKeys(self, request, context):
         """Lists keys without their secrets, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Gives a key a new secret, which is in this answer and nowhere else. The one before stays good for `grace`, so that an app
+        can change over; one that was replaced earlier ends. Returns `NOT_FOUND` for an unknown key, `FAILED_PRECONDITION` for one
+        that is revoked or has expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,6 +360,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.ListKeys,
                     request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.FromString,
                     response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyResponse.SerializeToString,
             ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
@@ -412,6 +432,33 @@ class KeyService:
             '/regrow.gateway.v1.KeyService/ListKeys',
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.SerializeToString,
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.KeyService/RotateKey',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

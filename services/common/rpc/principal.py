@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from services.common.errors import Unauthenticated
 
@@ -36,16 +36,26 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who calls: a key with a role, good for `projects` (`("*",)` is all). `name` is what people read in logs and history."""
+    """Who calls: a key or token with a role, good for `projects` (`("*",)` is all). `name` is what people read in history.
+
+    `models`, where there are any, narrow it to these (`projects/shop/models/reviews`). `subject` is who a token was issued
+    for, empty for a key.
+    """
 
     key_id: str
     role: Role
     projects: tuple[str, ...] = (ALL_PROJECTS,)
     name: str = ""
+    models: tuple[str, ...] = ()
+    subject: str = ""
 
     def may_enter(self, project: str) -> bool:
         """Whether the key is good for this project at all; what it may do there is the role's business."""
         return ALL_PROJECTS in self.projects or project in self.projects
+
+    def may_use(self, name: str) -> bool:
+        """Whether a resource is one of the models that the key is narrowed to, or within one; else all of its projects are."""
+        return not self.models or any(name == model or name.startswith(f"{model}/") for model in self.models)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +131,10 @@ def request_id_from(metadata: Mapping[str, str | bytes]) -> str:
 
 def encode(principal: Principal) -> str:
     """JSON in base64: metadata values are ASCII, names of people aren't."""
-    content = {"key_id": principal.key_id, "role": principal.role, "projects": principal.projects, "name": principal.name}
+    content = {
+        "key_id": principal.key_id, "role": principal.role, "projects": principal.projects, "name": principal.name,
+        "models": principal.models, "subject": principal.subject,
+    }  # fmt: skip
     return base64.b64encode(json.dumps(content).encode()).decode()
 
 
@@ -132,11 +145,20 @@ def decode(text: str) -> Principal:
     except (ValueError, RecursionError):
         content = None
     match content:
-        case {"key_id": str() as key_id, "role": str() as role, "projects": list() as projects, "name": str() as name} if (
-            role in get_args(Role) and all(isinstance(project, str) for project in projects)
+        case {"key_id": str(key_id), "role": str(role), "projects": list(projects), "name": str(name), **rest} if (
+            role in get_args(Role)
         ):
-            return Principal(key_id=key_id, role=role, projects=tuple(projects), name=name)  # type: ignore[arg-type]
+            models, subject = rest.get("models"), rest.get("subject")
+            if isinstance(models, list) and isinstance(subject, str) and _are_words([*projects, *models]):
+                return Principal(
+                    key_id=key_id, role=cast(Role, role), projects=tuple(projects), name=name, models=tuple(models),
+                    subject=subject,
+                )  # fmt: skip
     raise Unauthenticated(f"The metadata '{PRINCIPAL_KEY}' can't be read. Run the same version of Regrow everywhere.")
+
+
+def _are_words(values: list[object]) -> bool:
+    return all(isinstance(one, str) for one in values)
 
 
 def call_metadata(principal: Principal, token: str, request_id: str) -> Metadata:

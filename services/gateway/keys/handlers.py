@@ -1,9 +1,10 @@
-"""What can be done with keys: the first admin, create, list, revoke, and making a new admin on the machine."""
+"""What can be done with keys: the first admin, create, list, rotate, revoke, and making a new admin on the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -12,81 +13,142 @@ from services.common.errors import FailedPrecondition, NotFound
 from services.common.paging import encode_token, page
 from services.common.rpc.principal import Principal
 from services.gateway.keys import storage
-from services.gateway.keys.rules import Key, checked_projects, checked_role, digest_of, may_see, new_secret
+from services.gateway.keys.rules import (
+    Former,
+    Key,
+    Pepper,
+    check_rotatable,
+    checked_expiry,
+    checked_models,
+    checked_projects,
+    checked_role,
+    may_see,
+    new_secret,
+)
 
 _FIRST = "first-admin"
 
 
-def create(database: Database, creator: Principal, *, display_name: str, role: str, projects: Sequence[str]) -> tuple[Key, str]:
-    """Makes a key; answers it with its secret, which is kept nowhere. Raises `InvalidField`, `PermissionDenied`."""
-    key, secret = _made(display_name=display_name, role=role, projects=checked_projects(projects, creator))
-    with database.session() as session:
-        storage.add(session, key)
-    return key, secret
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a new key shall be, as it was asked for."""
+
+    display_name: str = ""
+    role: str
+    projects: Sequence[str] = ()
+    models: Sequence[str] = ()
+    expires: datetime | None = None
 
 
-def create_first(database: Database) -> str | None:
-    """The secret of the first admin key where no key was ever made, else None. Of many processes at once, one makes it."""
-    key, secret = _made(display_name="first admin", role="admin", projects=())
-    try:
-        with database.session() as session:
-            if not storage.is_empty(session):
-                return None
-            storage.add(session, replace(key, id=_FIRST))
-    except sa.exc.IntegrityError:
-        return None
-    return secret
+class Keys:
+    """The keys in the database, hashed under the pepper. Safe for many threads."""
 
+    def __init__(self, database: Database, pepper: Pepper) -> None:
+        self._database = database
+        self._pepper = pepper
 
-def reset(database: Database) -> str:
-    """The secret of a new admin key, for who has the machine and lost the last one. The others stay good."""
-    key, secret = _made(display_name="admin made on the machine", role="admin", projects=())
-    with database.session() as session:
-        storage.add(session, key)
-    return secret
-
-
-def revoke(database: Database, caller: Principal, key_id: str) -> Key:
-    """Revokes a key; one that is revoked stays as it is. Raises `NotFound`, `FailedPrecondition` for the last admin key."""
-    with database.session() as session:
-        masters = storage.lock_masters(session)
-        key = storage.find(session, key_id)
-        if key is None or not may_see(caller, key):
-            raise NotFound("key", f"keys/{key_id}")
-        if key.revoked is not None:
-            return key
-        if key.is_master and list(masters) == [key.id]:
-            raise FailedPrecondition(
-                "This is the last admin key for all projects: without it nobody could make another. Create one first.",
-                reason="LAST_ADMIN_KEY",
-            )
+    def create(self, creator: Principal, wish: Wish) -> tuple[Key, str]:
+        """Makes a key; answers it with its secret, which is kept nowhere. Raises `InvalidField`, `PermissionDenied`."""
         moment = now()
-        storage.revoke(session, key_id, moment)
-        return replace(key, revoked=moment)
+        models, projects = checked_models(wish.models, wish.projects)
+        wish = replace(wish, role=checked_role(wish.role, models), expires=checked_expiry(wish.expires, moment), models=models)
+        key, secret = self._made(wish, checked_projects(projects, creator), moment)
+        with self._database.session() as session:
+            storage.add(session, key, self._pepper.id)
+        return key, secret
+
+    def create_first(self) -> str | None:
+        """The secret of the first admin key where no key was ever made, else None. Of many processes at once, one makes it."""
+        key, secret = self._made(Wish(display_name="first admin", role="admin"), (), now())
+        try:
+            with self._database.session() as session:
+                if not storage.is_empty(session):
+                    return None
+                storage.add(session, replace(key, id=_FIRST), self._pepper.id)
+        except sa.exc.IntegrityError:
+            return None
+        return secret
+
+    def reset(self) -> str:
+        """The secret of a new admin key, for who has the machine and lost the last one. The others stay good."""
+        key, secret = self._made(Wish(display_name="admin made on the machine", role="admin"), (), now())
+        with self._database.session() as session:
+            storage.add(session, key, self._pepper.id)
+        return secret
+
+    def adopt(self) -> None:
+        """Puts the pepper over keys that were kept without one. Raises `FailedPrecondition` where all are under another."""
+        with self._database.session() as session:
+            storage.put_under(session, self._pepper.id, self._pepper.over)
+            peppers = storage.peppers(session)
+        if peppers and self._pepper.id not in peppers:
+            raise FailedPrecondition(
+                "The API keys were kept under another pepper, so none of them would be known. Set REGROW_GATEWAY_KEY_PEPPER to "
+                "the one before, or put 'keys.pepper' back into the data folder; `regrow keys reset` makes a new admin key.",
+                reason="OTHER_PEPPER",
+            )
+
+    def find(self, caller: Principal, key_id: str) -> Key:
+        """Raises `NotFound`, for keys that the caller may not see too."""
+        with self._database.reading() as session:
+            return _visible(storage.find(session, key_id), caller, key_id)
+
+    def rotate(self, caller: Principal, key_id: str, grace: timedelta) -> tuple[Key, str]:
+        """Gives the key a new secret; the one before ends after `grace`. Raises `NotFound`, `FailedPrecondition`."""
+        moment = now()
+        secret, prefix = new_secret()
+        with self._database.session() as session:
+            key = _visible(storage.hold(session, key_id), caller, key_id)
+            check_rotatable(key, moment)
+            former = Former(prefix=key.prefix, digest=key.digest, until=moment + grace) if grace else None
+            key = replace(key, prefix=prefix, digest=self._pepper.digest(secret), former=former, revision=key.revision + 1)
+            storage.rotate(session, key, self._pepper.id)
+        return key, secret
+
+    def revoke(self, caller: Principal, key_id: str) -> Key:
+        """Revokes a key; one that is revoked stays as it is. Raises `NotFound`, `FailedPrecondition` for the last admin key."""
+        with self._database.session() as session:
+            masters = storage.lock_masters(session)
+            key = _visible(storage.find(session, key_id), caller, key_id)
+            if key.revoked is not None:
+                return key
+            if key.is_master and list(masters) == [key.id]:
+                raise FailedPrecondition(
+                    "This is the last admin key for all projects that doesn't expire: without it nobody could make another. "
+                    "Create one first.",
+                    reason="LAST_ADMIN_KEY",
+                )
+            moment = now()
+            storage.revoke(session, key_id, moment)
+            return replace(key, revoked=moment)
+
+    def list_keys(self, caller: Principal, *, size: int, token: str, revoked: bool) -> tuple[list[Key], str]:
+        """A page of keys, newest first, and the token of the next page."""
+        query = f"keys/{revoked}"
+        wanted = page(size, token, query=query)
+        after = None if wanted.after is None else int(wanted.after["number"] or 0)
+        found: list[tuple[int, Key]] = []
+        with self._database.reading() as session:
+            while len(found) <= wanted.limit:
+                batch = storage.newest(session, after=after, limit=wanted.limit + 1, revoked=revoked)
+                found += [(number, key) for number, key in batch if may_see(caller, key)]
+                if len(batch) <= wanted.limit:
+                    break
+                after = batch[-1][0]
+        more = len(found) > wanted.limit
+        found = found[: wanted.limit]
+        return [key for _, key in found], encode_token({"number": found[-1][0]}, query=query) if more else ""
+
+    def _made(self, wish: Wish, projects: tuple[str, ...], moment: datetime) -> tuple[Key, str]:
+        secret, prefix = new_secret()
+        key = Key(
+            id=prefix, display_name=wish.display_name, role=checked_role(wish.role), projects=projects, prefix=prefix,
+            digest=self._pepper.digest(secret), created=moment, models=tuple(wish.models), expires=wish.expires,
+        )  # fmt: skip
+        return key, secret
 
 
-def list_keys(database: Database, caller: Principal, *, size: int, token: str, revoked: bool) -> tuple[list[Key], str]:
-    """A page of keys, newest first, and the token of the next page."""
-    query = f"keys/{revoked}"
-    wanted = page(size, token, query=query)
-    after = None if wanted.after is None else int(wanted.after["number"] or 0)
-    found: list[tuple[int, Key]] = []
-    with database.reading() as session:
-        while len(found) <= wanted.limit:
-            batch = storage.newest(session, after=after, limit=wanted.limit + 1, revoked=revoked)
-            found += [(number, key) for number, key in batch if may_see(caller, key)]
-            if len(batch) <= wanted.limit:
-                break
-            after = batch[-1][0]
-    more = len(found) > wanted.limit
-    found = found[: wanted.limit]
-    return [key for _, key in found], encode_token({"number": found[-1][0]}, query=query) if more else ""
-
-
-def _made(*, display_name: str, role: str, projects: tuple[str, ...]) -> tuple[Key, str]:
-    secret, prefix = new_secret()
-    key = Key(
-        id=prefix, display_name=display_name, role=checked_role(role), projects=projects, prefix=prefix,
-        digest=digest_of(secret), created=now(),
-    )  # fmt: skip
-    return key, secret
+def _visible(key: Key | None, caller: Principal, key_id: str) -> Key:
+    if key is None or not may_see(caller, key):
+        raise NotFound("key", f"keys/{key_id}")
+    return key

@@ -8,16 +8,18 @@ While the database can't be read, the keys known last stay good.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
-from services.common.database import Database
+from services.common.database import Database, now
 from services.common.errors import EngineUnavailable, Unauthenticated
 from services.common.rpc.principal import Principal
 from services.gateway.keys import storage
-from services.gateway.keys.rules import Key, digest_of, matches, prefix_of
+from services.gateway.keys.rules import Key, Pepper, prefix_of
 
 REFRESH_SECONDS = 2.0
 TOUCH_SECONDS = 30.0
@@ -31,12 +33,13 @@ log = structlog.get_logger()
 class KeyRing:
     """Belongs to the event loop; the database is read in threads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pepper: Pepper) -> None:
         self._database = database
+        self._pepper = pepper
         self._by_id: dict[str, Key] = {}
         self._by_prefix: dict[str, Key] = {}
         self._revoked: set[str] = set()
-        self._principals: dict[str, tuple[str, Principal]] = {}
+        self._principals: dict[str, tuple[str, Principal, float]] = {}
         self._used: dict[str, int] = {}
         self._written: dict[str, int] = {}
         self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
@@ -44,19 +47,27 @@ class KeyRing:
     async def principal(self, authorization: str) -> Principal:
         """Who calls, from the value of the header or metadata `authorization`. Raises `Unauthenticated`."""
         known = self._principals.get(authorization)
-        if known is not None and known[0] in self._by_id:
-            self._used[known[0]] = int(time.time()) // 60
-            return known[1]
+        if known is not None:
+            key_id, principal, until = known
+            moment = time.time()
+            if key_id in self._by_id and moment < until:
+                self._used[key_id] = int(moment) // 60
+                return principal
         return await self._first_time(authorization)
 
     def put(self, key: Key) -> None:
-        """Makes a key good, or no longer good, at once and for ever: a read that began before a revocation changes nothing."""
-        if key.revoked is None and key.id not in self._revoked:
-            self._by_id[key.id] = key
-            self._by_prefix[key.prefix] = key
-        else:
+        """Makes a key good, or no longer good, at once and for ever: a read that began before a change undoes nothing."""
+        known = self._by_id.get(key.id)
+        if key.revoked is not None or key.id in self._revoked:
             self._revoked.add(key.id)
             self._forget(key.id)
+        elif known is None or known.revision <= key.revision:
+            if known is not None and replace(known, last_used=key.last_used) != key:
+                self._forget(key.id)
+            self._by_id[key.id] = key
+            self._by_prefix[key.prefix] = key
+            if key.former is not None:
+                self._by_prefix[key.former.prefix] = key
 
     def key(self, key_id: str) -> Key:
         """A key that is good now. Raises `Unauthenticated` where it was revoked a moment ago."""
@@ -106,38 +117,53 @@ class KeyRing:
             raise Unauthenticated(
                 "This is no API key of Regrow: it looks like 'rg_<8 letters>_<43 more>'. Send 'Authorization: Bearer <key>'."
             )
+        digest = self._pepper.digest(secret)
         key = self._by_prefix.get(prefix)
-        if key is None or not matches(key, secret):
+        if key is None or not _has(key, digest):
             async with self._lookups:
-                key = await asyncio.to_thread(self._look_up, prefix, secret)
+                key = await asyncio.to_thread(self._look_up, prefix, digest)
         if key is None or key.id in self._revoked:
             raise Unauthenticated(_UNKNOWN)
+        until = key.good_until(digest)
+        if until is not None and until <= now():
+            raise Unauthenticated(f"This API key ended at {until:%Y-%m-%d %H:%M} UTC. Ask an admin for a new one.")
         self.put(key)
         if len(self._principals) >= _KNOWN_SECRETS:
             self._principals.clear()
-        self._principals[authorization] = (key.id, key.principal())
+        self._principals[authorization] = (key.id, key.principal(), math.inf if until is None else until.timestamp())
         self._used[key.id] = int(time.time()) // 60
         return self._principals[authorization][1]
 
     def _forget(self, key_id: str) -> None:
         key = self._by_id.pop(key_id, None)
-        if key is not None and self._by_prefix.get(key.prefix) == key:
-            del self._by_prefix[key.prefix]
+        if key is None:
+            return
+        for prefix in (key.prefix, key.former.prefix if key.former else key.prefix):
+            if self._by_prefix.get(prefix) == key:
+                del self._by_prefix[prefix]
+        for known in [sent for sent, (owner, *_) in self._principals.items() if owner == key_id]:
+            del self._principals[known]
 
     def _read_all(self) -> list[Key]:
         with self._database.reading() as session:
             return list(storage.active(session))
 
-    def _look_up(self, prefix: str, secret: str) -> Key | None:
+    def _look_up(self, prefix: str, digest: str) -> Key | None:
         with self._database.reading() as session:
-            found = [
-                key for key in storage.with_prefix(session, prefix) if key.revoked is None and key.digest == digest_of(secret)
-            ]
+            found = [key for key in storage.with_prefix(session, prefix) if key.revoked is None and _has(key, digest)]
         return found[0] if found else None
 
     def _touch(self, used: dict[str, datetime]) -> None:
         with self._database.session() as session:
             storage.touch(session, used)
+
+
+def _has(key: Key, digest: str) -> bool:
+    try:
+        key.good_until(digest)
+    except KeyError:
+        return False
+    return True
 
 
 def _secret(authorization: str) -> str:

@@ -1,7 +1,8 @@
-"""What a key is: 256 random bits that only their owner has; here lives their hash.
+"""What a key is: 256 random bits that only their owner has; here lives a keyed hash of them.
 
 A secret reads `rg_<prefix>_<43 characters>`. The prefix finds the key, and tells people which one a log speaks of. SHA-256
-is enough for a secret of full entropy: there is nothing to guess, so nothing that a slow hash would make dearer.
+is enough for a secret of full entropy: there is nothing to guess, so nothing that a slow hash would make dearer. What is
+kept is HMAC-SHA-256 of it under a pepper that isn't in the database: who can write there still can't make a key.
 """
 
 from __future__ import annotations
@@ -12,21 +13,52 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
-from services.common.errors import InvalidField, PermissionDenied
-from services.common.names import check_id
+from services.common.errors import FailedPrecondition, InvalidField, PermissionDenied
+from services.common.names import check_id, parse
 from services.common.rpc.principal import ALL_PROJECTS, Principal
 from services.gateway.policy import RANKS, PublicRole
 
+DEFAULT_GRACE = timedelta(days=1)
+"""How long a secret stays good behind its rotation, where nobody says."""
+_LONGEST_LIFE = timedelta(days=3660)
 _SECRET = re.compile(r"rg_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
 _PREFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
+class Pepper:
+    """The secret of the gateway under which keys are hashed. `id` tells whether two are the same, and nothing else."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+        self.id = self._hash("the id of a pepper")[:16]
+
+    def digest(self, secret: str) -> str:
+        """What is kept of a key's secret."""
+        return self.over(hashlib.sha256(secret.encode()).hexdigest())
+
+    def over(self, plain: str) -> str:
+        """The same, from the bare SHA-256 that was kept before there was a pepper."""
+        return self._hash(plain)
+
+    def _hash(self, text: str) -> str:
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Former:
+    """The secret before the last rotation, good until `until`."""
+
+    prefix: str
+    digest: str
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A key as it is kept. `projects` are ids; empty means all."""
+    """A key as it is kept. `projects` are ids, `models` full names; empty means all. `revision` counts its changes."""
 
     id: str
     display_name: str
@@ -35,19 +67,32 @@ class Key:
     prefix: str
     digest: str
     created: datetime
+    models: tuple[str, ...] = ()
+    expires: datetime | None = None
+    former: Former | None = None
+    revision: int = 0
     last_used: datetime | None = None
     revoked: datetime | None = None
 
     @property
     def is_master(self) -> bool:
-        """Whether the key can do everything: an admin of all projects that isn't revoked."""
-        return self.role == "admin" and not self.projects and self.revoked is None
+        """Whether the key can do everything, for ever: an admin of all projects that isn't revoked and doesn't expire."""
+        return self.role == "admin" and not self.projects and self.revoked is None and self.expires is None
 
     def principal(self) -> Principal:
         """Who calls with this key."""
         return Principal(
-            key_id=self.id, role=self.role, projects=self.projects or (ALL_PROJECTS,), name=self.display_name or self.id
-        )
+            key_id=self.id, role=self.role, projects=self.projects or (ALL_PROJECTS,), name=self.display_name or self.id,
+            models=self.models,
+        )  # fmt: skip
+
+    def good_until(self, digest: str) -> datetime | None:
+        """When the secret with this digest ends; None for never. Raises `KeyError` where it is none of the key's."""
+        if hmac.compare_digest(self.digest, digest):
+            return self.expires
+        if self.former is None or not hmac.compare_digest(self.former.digest, digest):
+            raise KeyError(self.id)
+        return min(self.former.until, self.expires or self.former.until)
 
 
 def new_secret() -> tuple[str, str]:
@@ -62,20 +107,12 @@ def prefix_of(secret: str) -> str | None:
     return match[1] if match else None
 
 
-def digest_of(secret: str) -> str:
-    """What is kept of a secret."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def matches(key: Key, secret: str) -> bool:
-    """Whether the secret is the key's, in constant time."""
-    return hmac.compare_digest(key.digest, digest_of(secret))
-
-
-def checked_role(role: str) -> PublicRole:
+def checked_role(role: str, models: Sequence[str] = ()) -> PublicRole:
     """Raises `InvalidField`."""
     if role not in RANKS:
         raise InvalidField("key.role", "is missing: choose ROLE_VIEWER, ROLE_LABELER, ROLE_EDITOR or ROLE_ADMIN.")
+    if models and role != "viewer":
+        raise InvalidField("key.role", "must be ROLE_VIEWER for a key of some models, which predicts and sends feedback alone.")
     return cast(PublicRole, role)
 
 
@@ -95,6 +132,35 @@ def checked_projects(names: Sequence[str], creator: Principal) -> tuple[str, ...
     return tuple(projects)
 
 
+def checked_models(names: Sequence[str], projects: Sequence[str]) -> tuple[tuple[str, ...], Sequence[str]]:
+    """The models, and the projects that the key is for: theirs. Raises `InvalidField` where other projects are named."""
+    if not names:
+        return (), projects
+    models: dict[str, None] = {}
+    homes: dict[str, None] = {}
+    for index, name in enumerate(names):
+        ids = parse("projects/{project}/models/{model}", name, f"key.models[{index}]")
+        models[name] = homes[f"projects/{check_id(ids['project'], f'key.models[{index}]')}"] = None
+    if projects and set(projects) != set(homes):
+        raise InvalidField("key.projects", f"must be left out or be those of the models: {', '.join(homes)}.")
+    return tuple(models), tuple(homes)
+
+
+def checked_expiry(expires: datetime | None, moment: datetime) -> datetime | None:
+    """Raises `InvalidField` for a moment that has been, or lies more than ten years ahead."""
+    if expires is not None and not moment < expires <= moment + _LONGEST_LIFE:
+        when = "lies in the past" if expires <= moment else "lies more than ten years ahead"
+        raise InvalidField("key.expire_time", f"{when}. Name a moment to come, or leave it out for a key that never expires.")
+    return expires
+
+
+def check_rotatable(key: Key, moment: datetime) -> None:
+    """Raises `FailedPrecondition`."""
+    if key.revoked is not None or (key.expires is not None and key.expires <= moment):
+        ended = "is revoked" if key.revoked is not None else "has expired"
+        raise FailedPrecondition(f"Key '{key.id}' {ended}: make a new one.", reason="KEY_ENDED")
+
+
 def may_see(viewer: Principal, key: Key) -> bool:
-    """An admin of some projects sees and revokes only keys that stay inside them."""
+    """An admin of some projects sees and changes only keys that stay inside them."""
     return ALL_PROJECTS in viewer.projects or (bool(key.projects) and set(key.projects) <= set(viewer.projects))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -10,8 +10,8 @@ from typing import cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from services.common.database import Database, Table, new_metadata, open_database
-from services.gateway.keys.rules import Key
+from services.common.database import Database, Table, new_metadata, now, open_database
+from services.gateway.keys.rules import Former, Key
 from services.gateway.policy import PublicRole
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -25,7 +25,10 @@ class GatewayTable(Table):
 
 
 class KeyRow(GatewayTable):
-    """One key. `projects` are ids joined by commas, which no id holds; empty is all."""
+    """One key. `projects` are ids, `models` names, joined by commas, which neither holds; empty is all.
+
+    `pepper` is the id of the pepper that `digest` is under; empty where it is a bare SHA-256, as it was before peppers.
+    """
 
     __tablename__ = "keys"
 
@@ -39,6 +42,13 @@ class KeyRow(GatewayTable):
     created: Mapped[datetime]
     last_used: Mapped[datetime | None]
     revoked: Mapped[datetime | None]
+    models: Mapped[str] = mapped_column(sa.Text)
+    expires: Mapped[datetime | None]
+    revision: Mapped[int]
+    pepper: Mapped[str] = mapped_column(sa.String(16))
+    former_prefix: Mapped[str | None] = mapped_column(sa.String(16), index=True)
+    former_digest: Mapped[str | None] = mapped_column(sa.String(64))
+    former_until: Mapped[datetime | None]
 
 
 def open_keys(url: str) -> Database:
@@ -46,13 +56,14 @@ def open_keys(url: str) -> Database:
     return open_database(url, migrations=MIGRATIONS)
 
 
-def add(session: Session, key: Key) -> None:
+def add(session: Session, key: Key, pepper: str) -> None:
     """Inserts a key behind the newest one."""
     number = 1 + (session.scalar(sa.select(sa.func.max(KeyRow.number))) or 0)
     session.add(
         KeyRow(
             id=key.id, number=number, display_name=key.display_name, role=key.role, projects=",".join(key.projects),
-            prefix=key.prefix, digest=key.digest, created=key.created,
+            prefix=key.prefix, digest=key.digest, created=key.created, models=",".join(key.models), expires=key.expires,
+            revision=key.revision, pepper=pepper,
         )
     )  # fmt: skip
     session.flush()
@@ -71,12 +82,25 @@ def find(session: Session, key_id: str) -> Key | None:
 
 def with_prefix(session: Session, prefix: str) -> Sequence[Key]:
     """Keys that a secret with this prefix may belong to."""
-    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(KeyRow.prefix == prefix))]
+    either = sa.or_(KeyRow.prefix == prefix, KeyRow.former_prefix == prefix)
+    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(either))]
 
 
 def active(session: Session) -> Sequence[Key]:
-    """All keys that aren't revoked."""
-    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(KeyRow.revoked.is_(None)))]
+    """All keys that aren't revoked and haven't expired."""
+    lives = sa.or_(KeyRow.expires.is_(None), KeyRow.expires > now())
+    return [_key(row) for row in session.scalars(sa.select(KeyRow).where(KeyRow.revoked.is_(None), lives))]
+
+
+def put_under(session: Session, pepper: str, over: Callable[[str], str]) -> None:
+    """Replaces bare digests by what `over` makes of them."""
+    for row in session.scalars(sa.select(KeyRow).where(KeyRow.pepper == "").with_for_update()):
+        row.digest, row.pepper = over(row.digest), pepper
+
+
+def peppers(session: Session) -> Sequence[str]:
+    """Ids of the peppers that keys are under."""
+    return list(session.scalars(sa.select(KeyRow.pepper).distinct()))
 
 
 def newest(session: Session, *, after: int | None, limit: int, revoked: bool) -> Sequence[tuple[int, Key]]:
@@ -91,8 +115,28 @@ def newest(session: Session, *, after: int | None, limit: int, revoked: bool) ->
 
 def lock_masters(session: Session) -> Sequence[str]:
     """Ids of the keys that can do everything, held until the transaction ends, so that two can't both be revoked last."""
-    query = sa.select(KeyRow.id).where(KeyRow.role == "admin", KeyRow.projects == "", KeyRow.revoked.is_(None))
+    query = sa.select(KeyRow.id).where(
+        KeyRow.role == "admin", KeyRow.projects == "", KeyRow.revoked.is_(None), KeyRow.expires.is_(None)
+    )
     return list(session.scalars(query.order_by(KeyRow.id).with_for_update()))
+
+
+def hold(session: Session, key_id: str) -> Key | None:
+    """A key by its id, which nobody else changes until the transaction ends."""
+    row = session.scalar(sa.select(KeyRow).where(KeyRow.id == key_id).with_for_update())
+    return None if row is None else _key(row)
+
+
+def rotate(session: Session, key: Key, pepper: str) -> None:
+    """Writes the secrets of a key that is held."""
+    former = key.former
+    session.execute(
+        sa.update(KeyRow).where(KeyRow.id == key.id).values(
+            prefix=key.prefix, digest=key.digest, pepper=pepper, revision=key.revision,
+            former_prefix=former.prefix if former else None, former_digest=former.digest if former else None,
+            former_until=former.until if former else None,
+        )
+    )  # fmt: skip
 
 
 def revoke(session: Session, key_id: str, moment: datetime) -> None:
@@ -108,8 +152,12 @@ def touch(session: Session, used: Mapping[str, datetime]) -> None:
 
 
 def _key(row: KeyRow) -> Key:
+    former = None
+    if row.former_prefix is not None and row.former_digest is not None and row.former_until is not None:
+        former = Former(prefix=row.former_prefix, digest=row.former_digest, until=row.former_until)
     return Key(
         id=row.id, display_name=row.display_name, role=cast(PublicRole, row.role),
         projects=tuple(filter(None, row.projects.split(","))), prefix=row.prefix, digest=row.digest,
-        created=row.created, last_used=row.last_used, revoked=row.revoked,
+        created=row.created, last_used=row.last_used, revoked=row.revoked, models=tuple(filter(None, row.models.split(","))),
+        expires=row.expires, former=former, revision=row.revision,
     )  # fmt: skip

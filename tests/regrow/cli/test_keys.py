@@ -1,0 +1,74 @@
+"""`regrow keys` against a real gRPC server whose answers are written here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from regrow.cli import main
+from regrow.credentials import Credentials, store_credentials
+from regrow.gateway.v1 import gateway_pb2
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(gateway: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line; answers its exit code, stdout and stderr."""
+    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
+    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
+
+    def one(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main.main(list(words))
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return one
+
+
+def test_a_key_is_made_for_models_and_a_length_of_time(run: Run, gateway: Any) -> None:
+    asked = []
+
+    def create(request: gateway_pb2.CreateKeyRequest) -> gateway_pb2.CreateKeyResponse:
+        asked.append(request.key)
+        return gateway_pb2.CreateKeyResponse(key=request.key, secret="rg_new")
+
+    gateway.on("CreateKey", create)
+    code, out, _ = run("keys", "create", "shop app", "--project", "shop", "--model", "reviews", "--expires", "90d")
+    assert (code, asked[0].ttl.seconds, list(asked[0].models)) == (0, 90 * 86400, ["projects/shop/models/reviews"])
+    assert "rg_new" in out
+
+
+def test_a_rotation_says_until_when_the_secret_before_is_good(run: Run, gateway: Any) -> None:
+    def rotate(request: gateway_pb2.RotateKeyRequest) -> gateway_pb2.RotateKeyResponse:
+        until = Timestamp(seconds=int(time.time()) + request.grace.seconds)
+        key = gateway_pb2.Key(name=request.name, former_expire_time=until if request.grace.seconds else None)
+        return gateway_pb2.RotateKeyResponse(key=key, secret="rg_second")
+
+    gateway.on("RotateKey", rotate)
+    code, out, _ = run("keys", "rotate", "abc", "--grace", "2h")
+    assert code == 0
+    assert "keys/abc" in out and "rg_second" in out
+    assert "it ended now" in run("keys", "rotate", "keys/abc", "--grace", "0s")[1]
+
+
+def test_the_list_says_what_a_key_is_good_for_and_when_it_ends(run: Run, gateway: Any) -> None:
+    keys = [
+        gateway_pb2.Key(name="keys/a", role=gateway_pb2.ROLE_VIEWER, models=["projects/shop/models/reviews"]),
+        gateway_pb2.Key(name="keys/b", role=gateway_pb2.ROLE_ADMIN, revoke_time=Timestamp(seconds=1_800_000_000)),
+    ]
+    gateway.on("ListKeys", lambda _: gateway_pb2.ListKeysResponse(keys=keys))
+    _, out, _ = run("keys", "list")
+    assert "reviews" in out and "revoked 2027" in out
+
+
+@pytest.mark.parametrize("words", [("create", "x", "--expires", "soon"), ("rotate", "a", "--grace", "1 week")])
+def test_a_length_of_time_that_cant_be_read_is_told(run: Run, words: tuple[str, ...]) -> None:
+    code, _, err = run("keys", *words)
+    assert code == 1
+    assert "Write 90d, 12h, 30m or 10s." in err
