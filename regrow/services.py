@@ -89,11 +89,25 @@ class KeyService:
             gateway_pb2.CreateKeyRequest,
             gateway_pb2.CreateKeyResponse,
         )
-        """Creates a key. The secret is in this answer and nowhere else: only its hash is kept."""
+        """Creates a key. The secret is in this answer and nowhere else: only its hash is kept. Returns `INVALID_ARGUMENT`
+        for an expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of
+        others.
+        """
         self.ListKeys: Paged[gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse, gateway_pb2.Key] = Paged(
             channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
         )
         """Lists keys without their secrets, newest first."""
+        self.RotateKey: Unary[gateway_pb2.RotateKeyRequest, gateway_pb2.RotateKeyResponse] = Unary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.KeyService/RotateKey",
+            gateway_pb2.RotateKeyRequest,
+            gateway_pb2.RotateKeyResponse,
+        )
+        """Gives a key a new secret, which is in this answer and nowhere else. The one before stays good for `grace`, so that
+        an app can change over; one that was replaced earlier ends. Returns `NOT_FOUND` for an unknown key,
+        `FAILED_PRECONDITION` for one that is revoked or has expired.
+        """
         self.RevokeKey: Unary[gateway_pb2.RevokeKeyRequest, gateway_pb2.Key] = Unary(
             channel, calls, "/regrow.gateway.v1.KeyService/RevokeKey", gateway_pb2.RevokeKeyRequest, gateway_pb2.Key
         )
