@@ -62,6 +62,12 @@ class CommonSettings(BaseSettings):
     """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`. Each service needs its own:
     set it as `REGROW_<SERVICE>_DATABASE_URL` where several share an environment."""
 
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s]+")
+    """OTLP/gRPC address of an OpenTelemetry collector, such as `http://collector:4317`. Unset: no traces."""
+
+    trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """The share of requests that is traced; one that comes with a `traceparent` is traced if its caller does."""
+
     labeling_address: str = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""
 

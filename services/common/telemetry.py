@@ -17,7 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.common.errors import FailedPrecondition
 from services.common.ports import who_listens
-from services.common.rpc.principal import current_request_id
+from services.common.rpc.principal import current_call
 
 REQUESTS = Counter("regrow_rpc_requests", "Calls that ended, by status code.", ["service", "method", "code"])
 SECONDS = Histogram(
@@ -100,8 +100,11 @@ def address_in_use(address: str, problem: str) -> FailedPrecondition:
 def _named(service: str) -> Processor:
     def add_names(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
         line["service"] = service
-        if request_id := current_request_id():
-            line["request_id"] = request_id
+        if (call := current_call()) is not None:
+            if call.request_id:
+                line["request_id"] = call.request_id
+            if call.span is not None:
+                line["trace_id"], line["span_id"] = call.span.trace_id, call.span.span_id
         return line
 
     return add_names

@@ -24,6 +24,7 @@ from services.common.events import EventLog, events_from
 from services.common.objects import objects_from
 from services.common.settings import load
 from services.common.telemetry import address_in_use, configure_logging, serve_metrics
+from services.common.tracing import start_tracing
 from services.gateway import forwarding
 from services.gateway.calls import Calls
 from services.gateway.feedback import Feedback
@@ -214,6 +215,7 @@ async def open_gateway(
 async def run(settings: GatewaySettings) -> None:
     """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the running calls."""
     gateway, _ = await open_gateway(settings, on_first_key=partial(_print_key, FIRST_KEY))
+    end_tracing = start_tracing(GATEWAY, settings)
     close_metrics = serve_metrics(settings.metrics_address) if settings.metrics_address else None
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -226,6 +228,7 @@ async def run(settings: GatewaySettings) -> None:
     await stopping
     if close_metrics is not None:
         await asyncio.to_thread(close_metrics)
+    await asyncio.to_thread(end_tracing)
     log.info("stopped")
 
 

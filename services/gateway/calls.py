@@ -20,6 +20,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from prometheus_client import Counter, Histogram
 
+from services.common import tracing
 from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, InvalidField, InvalidFields
 from services.common.rpc.principal import Call, Principal, entered
 from services.common.rpc.status import HTTP_STATUS, code_of, known
@@ -71,14 +72,17 @@ class Calls:
         """By path: what to do once a forwarded call went well (an alias that was set is looked up at once)."""
 
     @contextmanager
-    def opened(self, method: Method, request_id: str, seconds_left: float | None) -> Iterator[Call]:
-        """The block around a call. Raises only `RegrowError`, or what ends the task."""
+    def opened(
+        self, method: Method, request_id: str, seconds_left: float | None, arrived: tracing.Arrived | None = None
+    ) -> Iterator[Call]:
+        """The block around a call. Raises only `RegrowError`, or what ends the task. `arrived` only where calls are traced."""
         began, outcome = time.perf_counter(), grpc.StatusCode.OK
         seconds = RULES[method.path].seconds
         limit = seconds if seconds_left is None else min(seconds, seconds_left)
         _running.inc()
         reason = ""
-        with entered(Call(request_id=request_id, deadline=time.monotonic() + limit)) as call:
+        span = None if arrived is None else tracing.begin_serving(arrived, method.path[1:])
+        with entered(Call(request_id=request_id, deadline=time.monotonic() + limit, span=span)) as call:
             try:
                 yield call
             except (asyncio.CancelledError, GeneratorExit):
@@ -93,6 +97,9 @@ class Calls:
             finally:
                 _running.dec()
                 _observe(method, call, outcome, reason, time.perf_counter() - began)
+                if span is not None and arrived is not None:
+                    status = HTTP_STATUS[outcome] if "http.route" in arrived.attributes else 0
+                    span.answered(outcome.name, reason, http_status=status)
 
     async def authenticate(self, method: Method, call: Call, authorization: str) -> Principal:
         """Raises `Unauthenticated`, `PermissionDenied`."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.events.v1 import events_pb2
 from regrow.gateway.v1 import gateway_pb2
+from services.common import tracing
 from services.common.bundle.values import read_rows
 from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, InvalidFields, RegrowError
 from services.common.events.cloud_events import envelope
@@ -60,8 +61,10 @@ class Feedback:
         problems = [problem for one, path in zip(sent, paths, strict=True) for problem in _problems(one, path, loaded)]
         if problems:
             raise InvalidField(problems[0].field, problems[0].problem) if len(problems) == 1 else InvalidFields(problems)
-        events = _events(parent, sent, loaded, current_principal(), datetime.now(UTC))
-        await self._commit(events)
+        context, span = tracing.sending(FEEDBACK, len(sent))
+        events = _events(parent, sent, loaded, current_principal(), datetime.now(UTC), tracing.extensions(context))
+        with tracing.ended(span):
+            await self._commit(events)
         return [event.headers["ce_id"] for event in events]
 
     async def _commit(self, events: list[Event]) -> None:
@@ -124,12 +127,19 @@ def _class_problems(sent: gateway_pb2.Feedback, path: str, loaded: Loaded) -> li
 
 
 def _events(
-    model: str, sent: Sequence[gateway_pb2.Feedback], loaded: Loaded, principal: Principal, now: datetime
+    model: str,
+    sent: Sequence[gateway_pb2.Feedback],
+    loaded: Loaded,
+    principal: Principal,
+    now: datetime,
+    trace: Mapping[str, str],
 ) -> list[Event]:
-    return [_event(model, one, loaded, principal, now) for one in sent]
+    return [_event(model, one, loaded, principal, now, trace) for one in sent]
 
 
-def _event(model: str, sent: gateway_pb2.Feedback, loaded: Loaded, principal: Principal, now: datetime) -> Event:
+def _event(
+    model: str, sent: gateway_pb2.Feedback, loaded: Loaded, principal: Principal, now: datetime, trace: Mapping[str, str]
+) -> Event:
     spec = loaded.bundle.spec
     accepted = Timestamp()
     accepted.FromDatetime(now)
@@ -146,5 +156,5 @@ def _event(model: str, sent: gateway_pb2.Feedback, loaded: Loaded, principal: Pr
         accept_time=accepted,
         key_id=principal.key_id,
     )
-    headers = envelope(id=payload.event_id, type=EVENT_TYPE, source=SOURCE, time=now)
+    headers = envelope(id=payload.event_id, type=EVENT_TYPE, source=SOURCE, time=now, extensions=trace)
     return Event(key=model, value=payload.SerializeToString(), headers=headers)

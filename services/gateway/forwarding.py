@@ -7,7 +7,7 @@ are the only others, and need no key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from services.common import tracing
 from services.common.errors import RegrowError
 from services.common.rpc.principal import REQUEST_ID_KEY, Call, as_mapping, request_id_from
 from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
@@ -70,9 +71,9 @@ def _handler(calls: Calls, method: Method) -> Any:
 
 def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(content: bytes, context: Any) -> bytes:
-        request_id, authorization, left = _begin(context)
+        request_id, authorization, left, arrived = _begin(method, context)
         try:
-            with calls.opened(method, request_id, left) as call:
+            with calls.opened(method, request_id, left, arrived) as call:
                 request = await _admitted(calls, method, call, authorization, content)
                 response = await calls.answer(method, request, content)
                 return response.SerializeToString() if isinstance(response, Message) else response
@@ -85,9 +86,9 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
 
 def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(content: bytes, context: Any) -> AsyncIterator[bytes]:
-        request_id, authorization, left = _begin(context)
+        request_id, authorization, left, arrived = _begin(method, context)
         try:
-            with calls.opened(method, request_id, left) as call:
+            with calls.opened(method, request_id, left, arrived) as call:
                 await _admitted(calls, method, call, authorization, content)
                 upstream = calls.start(method, content)
                 try:
@@ -107,9 +108,9 @@ def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
 
 def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(contents: AsyncIterator[bytes], context: Any) -> bytes:
-        request_id, authorization, left = _begin(context)
+        request_id, authorization, left, arrived = _begin(method, context)
         try:
-            with calls.opened(method, request_id, left) as call:
+            with calls.opened(method, request_id, left, arrived) as call:
                 await calls.authenticate(method, call, authorization)
                 return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
         except RegrowError as error:
@@ -139,14 +140,22 @@ async def _each_admitted(calls: Calls, method: Method, call: Call, contents: Asy
     await asyncio.sleep(_SETTLE_SECONDS)
 
 
-def _begin(context: Any) -> tuple[str, str, float | None]:
-    """The request id (sent back in the trailers), the authorization, and the seconds that the caller waits."""
+def _begin(method: Method, context: Any) -> tuple[str, str, float | None, tracing.Arrived | None]:
+    """The request id (sent back in the trailers), the authorization, the seconds that the caller waits, and its trace."""
     metadata = as_mapping(context.invocation_metadata())
     request_id = request_id_from(metadata)
     context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
     authorization = metadata.get("authorization", "")
     left: float | None = context.time_remaining()
-    return request_id, authorization if isinstance(authorization, str) else "", None if left is None or left > _A_YEAR else left
+    if left is not None and left > _A_YEAR:
+        left = None
+    arrived = _arrived(method, metadata) if tracing.is_on() else None
+    return request_id, authorization if isinstance(authorization, str) else "", left, arrived
+
+
+def _arrived(method: Method, metadata: Mapping[str, str | bytes]) -> tracing.Arrived:
+    headers = {name: value for name in tracing.HEADERS if isinstance(value := metadata.get(name), str)}
+    return tracing.Arrived(name=method.path[1:], attributes={}, headers=headers)
 
 
 async def _abort(context: Any, error: RegrowError, request_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 from starlette.types import Receive, Scope, Send
 
+from services.common import tracing
 from services.common.errors import InvalidField, NotFound, RegrowError
 from services.common.rpc.principal import Call
 from services.gateway.calls import Calls, ClientGone
@@ -42,7 +43,8 @@ class Rest:
             if found.route is None:
                 await _fail_without_route(exchange, found.allowed, not_found(found, exchange.verb, exchange.raw_path))
                 return
-            with self._calls.opened(found.route.method, exchange.request_id, None) as call:
+            arrived = _arrived(exchange, found.route) if tracing.is_on() else None
+            with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
                 await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
                 await self._answer(exchange, found.route, found.values, call)
         except ClientGone:
@@ -85,6 +87,15 @@ class Rest:
         await self._calls.admit(method, first, call.principal, size=0)
         messages = _upload_messages(method, first, exchange.chunks(self._max_upload, "The file"))
         await _send(exchange, method, await self._calls.answer_stream(method, messages))
+
+
+def _arrived(exchange: Exchange, route: Route) -> tracing.Arrived:
+    attributes = {
+        "http.request.method": exchange.verb, "http.route": route.binding.template, "url.path": exchange.raw_path,
+        "url.scheme": "http",
+    }  # fmt: skip
+    headers = {name: value for name in tracing.HEADERS if (value := exchange.header(name.encode()))}
+    return tracing.Arrived(name=f"{exchange.verb} {route.binding.template}", attributes=attributes, headers=headers)
 
 
 async def _upload_messages(method: Method, first: Message, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

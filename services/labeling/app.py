@@ -32,6 +32,7 @@ from services.common.objects import ObjectStore, objects_from
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tracing import start_tracing
 from services.labeling.annotation import grpc_api as annotation_api
 from services.labeling.annotation.handlers import Annotation
 from services.labeling.datasets import grpc_api as datasets_api
@@ -182,4 +183,8 @@ def main() -> None:
     """Runs until SIGTERM or SIGINT, then drains."""
     settings = load(LabelingSettings)
     configure_logging("labeling", level=settings.log_level, json=settings.log_json)
-    run_forever(start(settings), settings.drain_seconds)
+    end_tracing = start_tracing("labeling", settings)
+    try:
+        run_forever(start(settings), settings.drain_seconds)
+    finally:
+        end_tracing()

@@ -12,6 +12,7 @@ from services.common.objects import objects_from
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tracing import start_tracing
 from services.registry.grpc_api import SERVICES, add_servicers
 from services.registry.handlers import Registry
 from services.registry.outbox import Publisher
@@ -55,4 +56,8 @@ def main() -> None:
     """Runs until SIGTERM or SIGINT, then drains."""
     settings = load(RegistrySettings)
     configure_logging("registry", level=settings.log_level, json=settings.log_json)
-    run_forever(start(settings), settings.drain_seconds)
+    end_tracing = start_tracing("registry", settings)
+    try:
+        run_forever(start(settings), settings.drain_seconds)
+    finally:
+        end_tracing()

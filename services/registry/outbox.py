@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import structlog
 
 from regrow.events.v1 import events_pb2
+from services.common import tracing
 from services.common.database import Database
 from services.common.errors import Unavailable
 from services.common.events.cloud_events import envelope
@@ -60,9 +61,14 @@ class Publisher:
         """Publishes one batch; answers how many changes it had. Raises `EngineUnavailable`."""
         batch = self._pending()
         if batch:
-            self._events.append(REGISTRY, [_event(change) for change in batch])
+            self._append(batch)
             self._note(batch[-1].sequence)
         return len(batch)
+
+    def _append(self, batch: Sequence[ChangeRow]) -> None:
+        sent = [tracing.sending_for(_cause(change), REGISTRY) for change in batch]
+        with tracing.ended(*(span for _, span in sent)):
+            self._events.append(REGISTRY, [_event(change, cause) for change, (cause, _) in zip(batch, sent, strict=True)])
 
     def _pending(self) -> Sequence[ChangeRow]:
         with self._database.reading() as session:
@@ -98,11 +104,18 @@ class Publisher:
         return True
 
 
-def _event(change: ChangeRow) -> Event:
+def _cause(change: ChangeRow) -> tracing.TraceContext:
+    return tracing.TraceContext(request_id=change.request_id, traceparent=change.traceparent)
+
+
+def _event(change: ChangeRow, cause: tracing.TraceContext) -> Event:
     payload = events_pb2.RegistryChange(
         sequence=change.sequence, change=change.kind, name=change.name, model=change.model, version=change.version,
         alias=change.alias,
     )  # fmt: skip
     payload.change_time.FromDatetime(change.changed)
-    headers = envelope(id=str(change.sequence), type=EVENT_TYPE, source=SOURCE, time=change.changed, subject=change.name)
+    headers = envelope(
+        id=str(change.sequence), type=EVENT_TYPE, source=SOURCE, time=change.changed, subject=change.name,
+        extensions=tracing.extensions(cause),
+    )  # fmt: skip
     return Event(key=change.model or change.name, value=payload.SerializeToString(), headers=headers)

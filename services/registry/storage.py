@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from services.common.database import new_etag, now
 from services.common.errors import AlreadyExists, NotFound
 from services.common.idempotency import recall, remember
+from services.common.tracing import current_context
 from services.registry.models import (
     Alias,
     AliasRef,
@@ -234,11 +235,13 @@ class Records:
 
     def write_changes(self) -> bool:
         """Gives what changed its places in the sequence. The last step before the commit: it makes other writers wait."""
+        cause = current_context()
         for change in self._changes:
             counting = sa.update(OutboxRow).values(last=OutboxRow.last + 1).returning(OutboxRow.last)
             self._session.add(ChangeRow(
                 sequence=self._session.execute(counting).scalar_one(), kind=change.kind, name=change.name, model=change.model,
-                version=change.version, alias=change.alias, changed=now(),
+                version=change.version, alias=change.alias, changed=now(), request_id=cause.request_id,
+                traceparent=cause.traceparent,
             ))  # fmt: skip
         return bool(self._changes)
 

@@ -167,6 +167,8 @@ class ChangeRow(RegistryTable):
     version: Mapped[int]
     alias: Mapped[str] = mapped_column(_ID)
     changed: Mapped[datetime]
+    request_id: Mapped[str] = mapped_column(sa.String(64), default="")
+    traceparent: Mapped[str] = mapped_column(sa.String(64), default="")
 
 
 class OutboxRow(RegistryTable):

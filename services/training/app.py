@@ -16,6 +16,7 @@ from services.common.rpc.principal import service_principal
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tracing import start_tracing
 from services.training.durable import REGROWTHS, RUNS, Durable, durable_database
 from services.training.peers import Labeling, Registry
 from services.training.policies import storage as policy_storage
@@ -165,4 +166,8 @@ def main() -> None:
     """Runs until SIGTERM or SIGINT, then drains."""
     settings = load(TrainingSettings)
     configure_logging("training", level=settings.log_level, json=settings.log_json)
-    run_forever(start(settings), settings.drain_seconds)
+    end_tracing = start_tracing("training", settings)
+    try:
+        run_forever(start(settings), settings.drain_seconds)
+    finally:
+        end_tracing()

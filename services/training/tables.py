@@ -68,6 +68,8 @@ class RunRow(TrainingTable):
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    request_id: Mapped[str] = mapped_column(sa.String(64), default="")
+    traceparent: Mapped[str] = mapped_column(sa.String(64), default="")
 
 
 class RunEventRow(TrainingTable):
@@ -116,6 +118,8 @@ class RegrowthRow(TrainingTable):
     decision: Mapped[str] = mapped_column(sa.Text, default="")
     created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     ended: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    request_id: Mapped[str] = mapped_column(sa.String(64), default="")
+    traceparent: Mapped[str] = mapped_column(sa.String(64), default="")
 
 
 class FeedbackRow(TrainingTable):

@@ -24,6 +24,7 @@ import threading
 from pathlib import Path
 from typing import Any, TextIO
 
+from services.common import tracing
 from services.common.errors import Cancelled, InvalidField, RegrowError
 from services.common.objects import objects_from
 from services.common.settings import load
@@ -40,14 +41,19 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _end_with_the_service()
     try:
-        raw = _read(arguments)
-        result = fit(
-            TrainingTask.from_json(raw["task"]),
-            objects_from(load(TrainingSettings, [])),
-            lambda event: _write(lines, event),
-            Path(raw["cache_dir"]),
-            stop.is_set,
-        )
+        raw, settings = _read(arguments), load(TrainingSettings, [])
+        end_tracing = tracing.start_tracing("training-worker", settings)
+        try:
+            with tracing.caused_by(tracing.from_environment(), "fit"):
+                result = fit(
+                    TrainingTask.from_json(raw["task"]),
+                    objects_from(settings),
+                    lambda event: _write(lines, event),
+                    Path(raw["cache_dir"]),
+                    stop.is_set,
+                )
+        finally:
+            end_tracing()
     except RegrowError as error:
         _write(lines, {"type": "error", "reason": error.reason, "message": error.message, "facts": error.facts})
         return CANCELLED if isinstance(error, Cancelled) else REFUSED

@@ -24,6 +24,7 @@ from typing import Literal
 
 import structlog
 
+from services.common import tracing
 from services.common.errors import Busy, InvalidInput, RegrowError, Unavailable
 from services.common.events.dead_letter import send_to_dead_letter
 from services.common.events.port import Consumer, EventLog, Record
@@ -137,7 +138,8 @@ class _Loop:
     def _whole(self, records: Sequence[Record]) -> bool:
         """Whether the batch went through at once; if not, its records are handled one by one."""
         try:
-            self.handle(records)
+            with tracing.handling(self.group, records):
+                self.handle(records)
         except (Unavailable, Busy):
             raise
         except Exception as error:
@@ -147,7 +149,8 @@ class _Loop:
 
     def _handle_one(self, record: Record) -> None:
         try:
-            self.handle([record])
+            with tracing.handling(self.group, [record]):
+                self.handle([record])
         except (Unavailable, Busy):
             raise
         except InvalidInput as error:

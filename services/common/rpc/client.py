@@ -3,20 +3,22 @@
     channel = internal_channel(settings.registry_address, token=token, service="registry")
     model = ModelServiceStub(channel).GetModel(request)          # raises NotFound, EngineUnavailable, ...
 
-Calls carry the request id of the call that they are made for, and end when that one's caller gives up. UNAVAILABLE is tried
-up to four times, which is safe because creates carry a request_id. The gateway, which is asyncio, uses `aio_internal_channel`
-and awaits inside `with calling("registry"):`.
+Calls carry the request id and the trace of the call that they are made for, and end when that one's caller gives up.
+UNAVAILABLE is tried up to four times, which is safe because creates carry a request_id. The gateway, which is asyncio, uses
+`aio_internal_channel` and awaits inside `with calling("registry"):`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import grpc
 
+from services.common import tracing
 from services.common.rpc.principal import (
     TOKEN_KEY,
     Metadata,
@@ -74,7 +76,9 @@ def internal_channel(
     seconds at most, streams `stream_timeout`, unless the call says `timeout=`. Every error is a `RegrowError`.
     """
     caller = principal or service_principal("internal")
-    manner = _Manner(token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout)
+    manner = _Manner(
+        token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout, server=_server(service, address)
+    )
     channel = grpc.insecure_channel(address, options=_options(service_config))
     return grpc.intercept_channel(channel, _Calls(manner, service))
 
@@ -93,7 +97,7 @@ def aio_internal_channel(
     Errors stay `grpc.aio.AioRpcError`, for a proxy passes their bytes on: see `calling` and `status.status_of`.
     """
     caller = principal or service_principal("gateway")
-    manner = _Manner(token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout)
+    manner = _Manner(token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout, server=_server("", address))
     channel = grpc.aio.insecure_channel(address, options=_options(service_config))
     return cast(grpc.aio.Channel, _AioChannel(channel, manner))
 
@@ -120,6 +124,7 @@ class _Manner:
     caller: Caller
     timeout: float
     stream_timeout: float
+    server: Mapping[str, str]
 
     def metadata(self, own: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
         """The call's own, and who calls where that doesn't say so."""
@@ -174,15 +179,19 @@ class _Calls(
         return self._called(continuation, client_call_details, request_iterator, streams=True)
 
     def _called(self, continuation: Any, details: Any, request: Any, *, streams: bool) -> _Outcome:
+        span = tracing.begin_call(_plain(details.method), self._manner.server) if tracing.is_on() else None
         completed = _Details(
             method=details.method,
             timeout=self._manner.seconds(details.timeout, streams=streams),
-            metadata=self._manner.metadata(details.metadata),
+            metadata=self._manner.metadata(details.metadata) + (() if span is None else span.headers),
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,
             compression=getattr(details, "compression", None),
         )
-        return _Outcome(continuation(completed, request), self._service)
+        outcome = continuation(completed, request)
+        if span is not None:
+            _end_with(span, outcome)
+        return _Outcome(outcome, self._service)
 
 
 class _Outcome:
@@ -222,19 +231,19 @@ class _AioChannel:
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
         """A stub's method of this kind."""
-        return self._completing(self._channel.unary_unary(*args, **kwargs), streams=False)
+        return self._completing(self._channel.unary_unary, args, kwargs, streams=False)
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
         """A stub's method of this kind."""
-        return self._completing(self._channel.unary_stream(*args, **kwargs), streams=True)
+        return self._completing(self._channel.unary_stream, args, kwargs, streams=True)
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
         """A stub's method of this kind."""
-        return self._completing(self._channel.stream_unary(*args, **kwargs), streams=True)
+        return self._completing(self._channel.stream_unary, args, kwargs, streams=True)
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
         """A stub's method of this kind."""
-        return self._completing(self._channel.stream_stream(*args, **kwargs), streams=True)
+        return self._completing(self._channel.stream_stream, args, kwargs, streams=True)
 
     async def __aenter__(self) -> _AioChannel:
         await self._channel.__aenter__()
@@ -246,9 +255,54 @@ class _AioChannel:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
 
-    def _completing(self, inner: Any, *, streams: bool) -> Callable[..., Any]:
+    def _completing(self, make: Callable[..., Any], args: Any, kwargs: Any, *, streams: bool) -> Callable[..., Any]:
+        inner, method = make(*args, **kwargs), _plain(args[0] if args else kwargs["method"])
+
         def call(request: Any = None, *, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:
-            seconds = self._manner.seconds(timeout, streams=streams)
-            return inner(request, timeout=seconds, metadata=self._manner.metadata(metadata), **options)
+            seconds, complete = self._manner.seconds(timeout, streams=streams), self._manner.metadata(metadata)
+            span = tracing.begin_call(method, self._manner.server) if tracing.is_on() else None
+            if span is None:
+                return inner(request, timeout=seconds, metadata=complete, **options)
+            begun = inner(request, timeout=seconds, metadata=complete + span.headers, **options)
+            begun.add_done_callback(lambda done: _end_soon(span, done))
+            return begun
 
         return call
+
+
+def _end_with(span: tracing.Span, outcome: Any) -> None:
+    """Ends the span with the call: now where that is over, as calls with one response are, else when its stream ends."""
+
+    def ended() -> None:
+        code = outcome.code()
+        span.answered(code.name, fault=code is not grpc.StatusCode.OK)
+
+    try:
+        goes_on = outcome.add_callback(ended)
+    except NotImplementedError:  # gRPC's error of a call that failed is a call, too, but can do nothing
+        goes_on = False
+    if not goes_on:
+        ended()
+
+
+_ending: set[asyncio.Task[None]] = set()
+
+
+def _end_soon(span: tracing.Span, call: Any) -> None:
+    """An asyncio call that is over tells its status to a coroutine only."""
+    task = asyncio.ensure_future(_end_with_aio(span, call))
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+async def _end_with_aio(span: tracing.Span, call: Any) -> None:
+    code = await call.code()
+    span.answered(code.name, fault=code is not grpc.StatusCode.OK)
+
+
+def _plain(method: str | bytes) -> str:
+    return (method.decode() if isinstance(method, bytes) else method).lstrip("/")
+
+
+def _server(service: str, address: str) -> Mapping[str, str]:
+    return {"server.address": address.rpartition(":")[0] or address, **({"service.peer.name": service} if service else {})}

@@ -2,7 +2,7 @@
 
 1. `ErrorsAsStatus` opens the call (request id, deadline) and turns whatever is raised into a rich status. Being the
    outermost, it also sees what the other two raise; no text of an unknown exception gets past it.
-2. `Observed` writes one log line and counts the call.
+2. `Observed` writes one log line, counts the call, and gives it a span where it is traced.
 3. `PrincipalRequired` refuses calls without the internal token and makes the forwarded principal current.
 
 Each is a block around the handler, entered when the call starts and left when its last response is out, so unary and
@@ -22,6 +22,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
+from services.common import tracing
 from services.common.errors import RegrowError
 from services.common.rpc import principal, status
 from services.common.telemetry import RUNNING, record
@@ -85,6 +86,7 @@ class Observed(_Block):
         began = time.perf_counter()
         code, reason = grpc.StatusCode.OK, ""
         RUNNING.labels(self._service).inc()
+        span = _begin_span(method, context) if tracing.is_on() else None
         try:
             yield
         except BaseException as error:
@@ -95,6 +97,8 @@ class Observed(_Block):
             RUNNING.labels(self._service).dec()
             record(self._service, method, code.name, seconds)
             _write_line(method, code, reason, seconds)
+            if span is not None:
+                span.answered(code.name, reason)
 
 
 class PrincipalRequired(_Block):
@@ -150,6 +154,15 @@ def _code(error: BaseException, context: grpc.ServicerContext) -> grpc.StatusCod
 def _set_code(context: Any) -> grpc.StatusCode | None:
     code: grpc.StatusCode | None = context.code()
     return code
+
+
+def _begin_span(method: str, context: grpc.ServicerContext) -> tracing.Span | None:
+    sent = principal.as_mapping(context.invocation_metadata())
+    headers = {name: value for name in tracing.HEADERS if isinstance(value := sent.get(name), str)}
+    span = tracing.begin_serving(tracing.Arrived(name=method, attributes={}, headers=headers), method)
+    if (call := principal.current_call()) is not None:
+        call.span = span
+    return span
 
 
 def _deadline(context: grpc.ServicerContext) -> float | None:

@@ -17,9 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from services.common.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from services.common.tracing.spans import Span
 
 Role = Literal["viewer", "labeler", "editor", "admin", "service"]
 Metadata = tuple[tuple[str, str], ...]
@@ -60,11 +63,12 @@ class Principal:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """The call that runs now. `deadline` is on the monotonic clock; None is no deadline."""
+    """The call that runs now. `deadline` is on the monotonic clock; None is no deadline. `span` is None without tracing."""
 
     request_id: str
     principal: Principal | None = None
     deadline: float | None = None
+    span: Span | None = None
 
 
 _current: ContextVar[Call | None] = ContextVar("regrow_call", default=None)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
+from services.common import tracing
 from services.common.errors import RegrowError
 from services.common.events.port import REGISTRY, EventLog
 from services.gateway.inference import aliases
@@ -41,13 +43,15 @@ class Follower:
         self._saved: Aliases = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._cause = tracing.TraceContext()
         self.problem = "The registry wasn't read yet."
         """Why the last reading failed; empty where it didn't."""
         self.knows_any = False
         """Whether a table is known at all, from the registry or from the copy."""
 
-    def ring(self) -> None:
-        """Something changed: read soon."""
+    def ring(self, cause: tracing.TraceContext | None = None) -> None:
+        """Something changed: read soon, for the call that changed it (by default the one at hand)."""
+        self._cause = cause or tracing.current_context() or self._cause
         self._bell.set()
 
     def refresh(self) -> asyncio.Future[None]:
@@ -65,7 +69,9 @@ class Follower:
         try:
             while True:
                 self._bell.clear()
-                await self._read()
+                cause, self._cause = self._cause, tracing.TraceContext()
+                with tracing.caused_by(cause, "follow the registry") if cause else nullcontext():
+                    await self._read()
                 pause = _AFTER_FAILURE_SECONDS if self.problem else self._relist_seconds
                 try:
                     async with asyncio.timeout(pause):
@@ -118,8 +124,8 @@ class Follower:
                 try:
                     loop.call_soon_threadsafe(self._bell.set)  # what happened before we listened
                     while not self._stop.is_set():
-                        if consumer.poll(timeout=_POLL):
-                            loop.call_soon_threadsafe(self._bell.set)
+                        if records := consumer.poll(timeout=_POLL):
+                            loop.call_soon_threadsafe(self.ring, tracing.context_of(records[-1].headers))
                 finally:
                     consumer.close()
             except RegrowError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,6 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Counter, Gauge
 
 from regrow.events.v1 import events_pb2
+from services.common import tracing
 from services.common.errors import RegrowError
 from services.common.events.cloud_events import envelope
 from services.common.events.port import PREDICTIONS, Event, EventLog
@@ -52,21 +53,20 @@ class Answered:
     dataset: str
     time: datetime
 
-    def events(self) -> list[Event]:
-        """What is appended: one event a row."""
+    def events(self, trace: Mapping[str, str]) -> list[Event]:
+        """What is appended: one event a row. `trace` are the headers that tie them to the call."""
         moment = Timestamp()
         moment.FromDatetime(self.time)
-        features, time = self.features(), self.time.isoformat()
-        return [self._event(row, features[row], moment, time) for row in range(len(self.ids))]
+        features, common = self.features(), {**_ENVELOPE, "ce_time": self.time.isoformat(), **trace}
+        return [self._event(row, features[row], moment, common) for row in range(len(self.ids))]
 
-    def _event(self, row: int, features: Struct, moment: Timestamp, time: str) -> Event:
+    def _event(self, row: int, features: Struct, moment: Timestamp, common: Mapping[str, str]) -> Event:
         payload = events_pb2.Prediction(
             prediction_id=self.ids[row], model=self.model, version=self.version, features=features,
             probabilities=self.probabilities[row].tolist(), class_names=self.class_names[row],
             problem_spec=self.problem_spec, dataset=self.dataset, predict_time=moment,
         )  # fmt: skip
-        headers = {**_ENVELOPE, "ce_id": self.ids[row], "ce_time": time}
-        return Event(key=self.model, value=payload.SerializeToString(), headers=headers)
+        return Event(key=self.model, value=payload.SerializeToString(), headers={**common, "ce_id": self.ids[row]})
 
 
 class PredictionLog:
@@ -82,14 +82,18 @@ class PredictionLog:
         return self._appender.pending
 
     def record(self, answered: Answered, size: int) -> None:
-        """Hands answers over; `size` is about how many bytes they hold."""
+        """Hands answers over for the call at hand; `size` is about how many bytes they hold."""
         count = len(answered.ids)
+        context, span = tracing.sending(PREDICTIONS, count)
+        trace = {f"ce_{name}": value for name, value in tracing.extensions(context).items()}
 
         def done(error: RegrowError | None) -> None:
             if error is not None:
                 UNLOGGED.inc(count)
+            if span is not None:
+                span.end(error)
 
-        if not self._appender.offer(answered.events, count=count, size=size, done=done):
+        if not self._appender.offer(lambda: answered.events(trace), count=count, size=size, done=done):
             UNLOGGED.inc(count)
 
     def close(self, seconds: float) -> None:

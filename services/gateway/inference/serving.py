@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import structlog
 
+from services.common import tracing
 from services.common.errors import EngineUnavailable, FailedPrecondition, NotFound, RegrowError
 from services.common.names import number, parse
 from services.gateway.inference.aliases import CHAMPION, Aliases, RegistryView, Target
@@ -136,7 +137,8 @@ class Serving:
             try:
                 fresh = self._in_memory(target)
                 if fresh is None:
-                    fresh = await asyncio.shield(self._loader.load(target))
+                    with tracing.step("swap", version=target.name, alias=key[1]):
+                        fresh = await asyncio.shield(self._loader.load(target))
             except Exception as error:
                 self._failed(key, target, error)
                 return

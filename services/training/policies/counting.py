@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 
 from google.protobuf.message import DecodeError
 
 from regrow.events.v1 import events_pb2
+from services.common import tracing
 from services.common.database import Database
 from services.common.errors import InvalidField
 from services.common.events.consume import run_consumer
@@ -18,11 +19,14 @@ from services.training.policies.storage import Counted
 
 GROUP = "training"
 
+Causes = Mapping[str, tracing.TraceContext]
+"""By model: the call that sent the newest of its feedback."""
+
 
 class FeedbackCounter:
-    """A member of the group `training`. `counted` is called after feedback was counted."""
+    """A member of the group `training`. `counted` is called after feedback was counted, with who sent it."""
 
-    def __init__(self, log: EventLog, database: Database, counted: Callable[[], None]) -> None:
+    def __init__(self, log: EventLog, database: Database, counted: Callable[[Causes], None]) -> None:
         self._log, self._database, self._counted = log, database, counted
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feedback-counter", daemon=True)
@@ -44,7 +48,8 @@ class FeedbackCounter:
         feedback = [_counted(record) for record in records]
         with self._database.session() as session:
             storage.count(session, feedback)
-        self._counted()
+        contexts = (tracing.context_of(record.headers) for record in records)
+        self._counted({one.model: context for one, context in zip(feedback, contexts, strict=True) if context})
 
 
 def _counted(record: Record) -> Counted:

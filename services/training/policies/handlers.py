@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from services.common import tracing
 from services.common.database import Database, now
 from services.common.errors import FailedPrecondition, InvalidField, NotFound, RegrowError
 from services.common.events.port import FEEDBACK, EventLog
@@ -118,8 +119,11 @@ class Policies:
         more = encode_token({"number": kept[-1][0]}, query=parent) if len(found) > wanted.limit else ""
         return [regrowth for _, regrowth in kept], more
 
-    def look(self) -> list[Regrowth]:
-        """Starts a regrowth for every policy that fires now. One that can't start keeps no other from it."""
+    def look(self, causes: Mapping[str, tracing.TraceContext] | None = None) -> list[Regrowth]:
+        """Starts a regrowth for every policy that fires now. One that can't start keeps no other from it.
+
+        `causes` tells, by model, which call sent the feedback: what it starts goes on in that call's trace.
+        """
         started, moment = [], now()
         with self._database.reading() as session:
             reasons = [(p, why_now(p, moment, storage.history(session, p.name))) for p in storage.waiting(session)]
@@ -127,7 +131,9 @@ class Policies:
             if why is None or time.monotonic() < self._not_before.get(policy.name, 0):
                 continue
             try:
-                regrowth = self._start(policy, why)
+                cause = (causes or {}).get(policy.model, tracing.TraceContext())
+                with tracing.caused_by(cause, "start a regrowth", policy=policy.name):
+                    regrowth = self._start(policy, why)
             except RegrowError as error:
                 self._put_off(policy.name, error)
                 continue

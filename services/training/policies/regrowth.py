@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from regrow.registry.v1 import registry_pb2
+from services.common import tracing
 from services.common.database import Database
 from services.common.errors import EtagMismatch, FailedPrecondition, NotFound, RegrowError
 from services.common.objects.port import ObjectStore
@@ -58,11 +59,17 @@ class RegrowthWorkflow:
             "cut": self._cut, "train": self._train, "wait": self._wait, "compare": self._compare, "decide": self._decide,
         }  # fmt: skip
         outcome: Outcome = {}
-        for step, work in steps.items():
-            outcome = self.durable.step(step, partial(self._guarded, name, work))
-            if "stop" in outcome:
-                break
-        self.durable.step("end", lambda: self.durable.patiently(lambda: self._end(name, outcome)))
+        with tracing.caused_by(self.durable.patiently(lambda: self._cause(name)), "regrowth", regrowth=name):
+            for step, work in steps.items():
+                with tracing.step(f"regrowth {step}"):
+                    outcome = self.durable.step(step, partial(self._guarded, name, work))
+                if "stop" in outcome:
+                    break
+            self.durable.step("end", lambda: self.durable.patiently(lambda: self._end(name, outcome)))
+
+    def _cause(self, name: str) -> tracing.TraceContext:
+        with self.database.reading() as session:
+            return storage.cause_of(session, name)
 
     def _guarded(self, name: str, work: Callable[[str], Outcome]) -> Outcome:
         """Errors that a user can understand are outcomes, too."""

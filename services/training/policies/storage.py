@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.common.database import new_etag, now
 from services.common.errors import AlreadyExists, EtagMismatch, NotFound
+from services.common.tracing import TraceContext, current_context
 from services.training.policies.rules import History, Policy, Regrowth, Rules, State
 from services.training.tables import FeedbackRow, PolicyRow, ReadOffsetRow, RegrowthRow
 
@@ -77,9 +78,11 @@ def start_regrowth(session: Session, policy: Policy, *, trigger: str, champion: 
     if session.scalar(sa.select(RegrowthRow.name).where(RegrowthRow.active == policy.model)) is not None:
         return None
     number = 1 + (session.scalar(sa.select(sa.func.max(RegrowthRow.number)).where(RegrowthRow.policy == policy.name)) or 0)
+    cause = current_context()
     row = RegrowthRow(
         name=f"{policy.name}/regrowths/{number}", policy=policy.name, model=policy.model, number=number, active=policy.model,
         state=State.CUTTING, trigger=trigger, cut=dict(cut), champion=champion, comparison={},
+        request_id=cause.request_id, traceparent=cause.traceparent,
     )  # fmt: skip
     try:
         with session.begin_nested():
@@ -92,6 +95,12 @@ def start_regrowth(session: Session, policy: Policy, *, trigger: str, champion: 
 def get_regrowth(session: Session, name: str) -> Regrowth:
     """Raises `NotFound`."""
     return _regrowth(_regrowth_row(session, name))
+
+
+def cause_of(session: Session, name: str) -> TraceContext:
+    """The call, or the feedback, that started the regrowth. Raises `NotFound`."""
+    row = _regrowth_row(session, name)
+    return TraceContext(request_id=row.request_id, traceparent=row.traceparent)
 
 
 def list_regrowths(session: Session, policy: str, before: int | None, limit: int) -> list[tuple[int, Regrowth]]:

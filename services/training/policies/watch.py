@@ -7,6 +7,8 @@ import threading
 import structlog
 
 from services.common.errors import Unavailable
+from services.common.tracing import TraceContext
+from services.training.policies.counting import Causes
 from services.training.policies.handlers import Policies
 
 log = structlog.get_logger()
@@ -19,6 +21,7 @@ class PolicyWatch:
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
+        self._causes: dict[str, TraceContext] = {}
         self._wake, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
 
@@ -26,8 +29,9 @@ class PolicyWatch:
         """Begins to look."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """Something was counted."""
+    def wake(self, causes: Causes) -> None:
+        """Something was counted. Safe from any thread."""
+        self._causes = {**self._causes, **causes}
         self._wake.set()
 
     def stop(self) -> None:
@@ -42,7 +46,7 @@ class PolicyWatch:
             self._wake.wait(_LOOK_EVERY_SECONDS)
             self._wake.clear()
             try:
-                self._policies.look()
+                self._policies.look(self._causes)
             except Unavailable as error:
                 log.warning("policies wait", problem=error.message)
             except Exception:

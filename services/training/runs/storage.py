@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.common.database import now
 from services.common.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.common.tracing import TraceContext, current_context
 from services.training.designs import from_json, to_json
 from services.training.runs.rules import NewRun, Run, RunEvent, State
 from services.training.tables import RunEventRow, RunRow
@@ -22,10 +23,12 @@ def add_run(session: Session, new: NewRun) -> Run:
     """Writes a queued run with its first event. Raises `AlreadyExists`."""
     if session.get(RunRow, new.name) is not None:
         raise AlreadyExists("run", new.name)
+    cause = current_context()
     row = RunRow(
         name=new.name, project=new.project, label_set=new.label_set, model=new.model, problem_spec=new.problem_spec,
         dataset_version=new.dataset_version, template=new.template, schedule=to_json(new.schedule), seed=new.seed,
         origin=dict(new.origin), express=new.express, state=State.QUEUED, report={},
+        request_id=cause.request_id, traceparent=cause.traceparent,
     )  # fmt: skip
     session.add(row)
     session.flush()
@@ -36,6 +39,12 @@ def add_run(session: Session, new: NewRun) -> Run:
 def get_run(session: Session, name: str) -> Run:
     """Raises `NotFound`."""
     return _run(_row(session, name))
+
+
+def cause_of(session: Session, name: str) -> TraceContext:
+    """The call that submitted the run. Raises `NotFound`."""
+    row = _row(session, name)
+    return TraceContext(request_id=row.request_id, traceparent=row.traceparent)
 
 
 def newest(session: Session, project: str, *, model: str, before: str, limit: int) -> list[Run]:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 import regrow
+from services.common import tracing
 from services.common.database import Database
 from services.common.errors import RegrowError
 from services.training import designs
@@ -51,10 +52,15 @@ class RunWorkflow:
 
     def __call__(self, name: str) -> None:
         """The workflow: whatever happens, the run ends and says why."""
-        outcome = self.durable.step("train", lambda: self._guarded(name, lambda: self._train(name)))
-        if outcome["type"] == "result":
-            outcome |= self.durable.step("register", lambda: self._guarded(name, lambda: self._register(name, outcome)))
-        self.durable.step("finish", lambda: self.durable.patiently(lambda: self._finish(name, outcome)))
+        with tracing.caused_by(self.durable.patiently(lambda: self._cause(name)), "run", run=name):
+            outcome = self.durable.step("train", lambda: self._guarded(name, lambda: self._train(name)))
+            if outcome["type"] == "result":
+                outcome |= self.durable.step("register", lambda: self._guarded(name, lambda: self._register(name, outcome)))
+            self.durable.step("finish", lambda: self.durable.patiently(lambda: self._finish(name, outcome)))
+
+    def _cause(self, name: str) -> tracing.TraceContext:
+        with self.database.reading() as session:
+            return storage.cause_of(session, name)
 
     def _guarded(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         try:
@@ -75,7 +81,7 @@ class RunWorkflow:
         outcome = run_worker(
             {"task": task.to_json(), "cache_dir": str(self.work_dir / "cache")},
             work_dir=self.work_dir / "runs" / name.replace("/", "_"),
-            environment=self.environment,
+            environment={**self.environment, **tracing.to_environment(tracing.current_context())},
             on_event=lambda event: self._keep(name, event),
             cancelled=lambda: self.durable.stopping or self._is_cancelling(name),
             time_limit=self.time_limit,

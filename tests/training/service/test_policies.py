@@ -309,7 +309,7 @@ def test_what_is_no_feedback_goes_to_the_dead_letters_and_counts_nothing(databas
     model = f"{PROJECT}/models/m"
     log.append(FEEDBACK, [Event(key=model, value=b"\xff\xff"), Event(key=model, value=b"")])
     send_feedback(log, model, ["a"])
-    counter = FeedbackCounter(log, database, lambda: None)
+    counter = FeedbackCounter(log, database, lambda causes: None)
     counter.start()
 
     def counted() -> Any:
