@@ -35,7 +35,7 @@ def sending(topic: str, count: int = 1) -> tuple[TraceContext, Span | None]:
     """Before events are appended for the call at hand: the context that they carry, and the span to end once they are
     committed; None where the call isn't traced."""
     here, parent = current_context(), current_span()
-    return _sent(topic, here, None if parent is None or not parent.recording else below(parent), count)
+    return _sent(topic, here, None if parent is None or not parent.sampled else below(parent), count)
 
 
 def sending_for(cause: TraceContext, topic: str) -> tuple[TraceContext, Span | None]:

@@ -38,9 +38,9 @@ class Span:
         self._span = span
 
     @property
-    def recording(self) -> bool:
-        """Whether it is sampled. One that isn't still says so to whoever it calls."""
-        return self._span.is_recording()
+    def sampled(self) -> bool:
+        """Whether it is recorded; true after its end, too. One that isn't still says so to whoever it calls."""
+        return self._span.get_span_context().trace_flags.sampled
 
     @property
     def trace_id(self) -> str:
@@ -127,7 +127,7 @@ def begin_call(method: str, server: Attributes) -> Span | None:
     parent = current_span()
     if parent is None or _tracer is None:
         return None
-    if not parent.recording:
+    if not parent.sampled:
         return parent
     return begin(method, "CLIENT", below(parent), {"rpc.system.name": "grpc", "rpc.method": method, **server})
 
@@ -136,7 +136,7 @@ def begin_call(method: str, server: Attributes) -> Span | None:
 def step(name: str, **attributes: str | int | float | bool) -> Iterator[None]:
     """A part of the work at hand that is worth a span of its own. Attributes are written `regrow.<name>`."""
     call, parent = current_call(), current_span()
-    if call is None or parent is None or not parent.recording:
+    if call is None or parent is None or not parent.sampled:
         yield
         return
     span = begin(name, "INTERNAL", below(parent), _ours(attributes))
