@@ -109,7 +109,7 @@ def _run(command: list[str]) -> None:
 
 def _bring_validate_home(package: Path) -> None:
     """Makes the stubs import `regrow.buf.validate`, so that no top-level package `buf` is installed on a user's machine."""
-    for path in package.rglob("*_pb2*.py*"):
+    for path in [found for pattern in ("*_pb2*.py", "*_pb2*.pyi") for found in package.rglob(pattern)]:
         text = path.read_text()
         mended = re.sub(r"^from buf\.validate import", "from regrow.buf.validate import", text, flags=re.MULTILINE)
         if mended != text:
