@@ -118,7 +118,9 @@ class AsyncKeyService:
         self.GetCaller: AsyncUnary[gateway_pb2.GetCallerRequest, gateway_pb2.Key] = AsyncUnary(
             channel, calls, "/regrow.gateway.v1.KeyService/GetCaller", gateway_pb2.GetCallerRequest, gateway_pb2.Key
         )
-        """Who the caller is: the key's name, role and projects."""
+        """Who the caller is: the key's name, role and projects. For a bearer token of an identity provider there is no key,
+        so the answer has no name, and says what the token's groups give.
+        """
 
 
 class AsyncSystemService:

@@ -26,6 +26,7 @@ from services.common.settings import load
 from services.common.telemetry import address_in_use, configure_logging, serve_metrics
 from services.common.tracing import start_tracing
 from services.gateway import forwarding
+from services.gateway.callers import Callers
 from services.gateway.calls import Calls
 from services.gateway.feedback import Feedback
 from services.gateway.grpc_api import KeyApi, local_calls
@@ -46,6 +47,8 @@ from services.gateway.rest import Rest
 from services.gateway.routes import Router
 from services.gateway.settings import GatewaySettings
 from services.gateway.system import System
+from services.gateway.tokens.rules import read_trust
+from services.gateway.tokens.verifying import Tokens
 from services.gateway.upstreams import Upstreams
 
 FIRST_KEY = "Your admin key. It is shown only this once; keep it like a password:"
@@ -91,7 +94,7 @@ class Gateway:
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
         local = local_calls(self._predictor, self._feedback, KeyApi(Keys(database, pepper), self.keys), self._system)
         projects = Projects(self._upstreams.channel("registry"))
-        self._calls = Calls(self.keys, self._upstreams, local, projects)
+        self._calls = Calls(Callers(self.keys, _tokens(settings)), self._upstreams, local, projects)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
@@ -250,6 +253,16 @@ def main(arguments: list[str] | None = None) -> None:
             database.close()
         case _:
             raise SystemExit("Say nothing to serve, or 'keys reset' for a new admin key.")
+
+
+def _tokens(settings: GatewaySettings) -> Tokens | None:
+    """What reads bearer tokens, where an identity provider is set. Raises `InvalidField`."""
+    trust = read_trust(
+        issuers=settings.oidc_issuers, audience=settings.oidc_audience, grants=settings.oidc_grants,
+        jwks_url=settings.oidc_jwks_url, algorithms=settings.oidc_algorithms, groups_claim=settings.oidc_groups_claim,
+        leeway_seconds=settings.oidc_leeway_seconds,
+    )  # fmt: skip
+    return None if trust is None else Tokens(trust)
 
 
 def _pepper(settings: GatewaySettings) -> Pepper:

@@ -25,7 +25,7 @@ from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, I
 from services.common.rpc.principal import Call, Principal, entered
 from services.common.rpc.status import HTTP_STATUS, code_of, known
 from services.common.telemetry import REQUESTS, RUNNING, SECONDS
-from services.gateway.keys.ring import KeyRing
+from services.gateway.callers import Callers
 from services.gateway.methods import GATEWAY, Method
 from services.gateway.policy import RULES, check_request, check_role, project_in
 from services.gateway.projects import Projects
@@ -61,8 +61,8 @@ def stopping() -> EngineUnavailable:
 class Calls:
     """Belongs to the event loop."""
 
-    def __init__(self, keys: KeyRing, upstreams: Upstreams, local: Mapping[str, Local], projects: Projects) -> None:
-        self._keys = keys
+    def __init__(self, callers: Callers, upstreams: Upstreams, local: Mapping[str, Local], projects: Projects) -> None:
+        self._callers = callers
         self._upstreams = upstreams
         self._local = local
         self._projects = projects
@@ -102,8 +102,8 @@ class Calls:
                     span.answered(outcome.name, reason, http_status=status)
 
     async def authenticate(self, method: Method, call: Call, authorization: str) -> Principal:
-        """Raises `Unauthenticated`, `PermissionDenied`."""
-        call.principal = await self._keys.principal(authorization)
+        """Raises `Unauthenticated`, `PermissionDenied`; `EngineUnavailable` where a token's issuer is down."""
+        call.principal = await self._callers.principal(authorization)
         check_role(RULES[method.path], call.principal)
         return call.principal
 

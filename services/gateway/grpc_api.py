@@ -10,7 +10,7 @@ from regrow.gateway.v1 import gateway_pb2
 from services.common.database import now
 from services.common.errors import InvalidField
 from services.common.names import parse
-from services.common.rpc.principal import current_principal
+from services.common.rpc.principal import ALL_PROJECTS, current_principal
 from services.gateway.calls import Local
 from services.gateway.feedback import Feedback
 from services.gateway.inference.prediction import Predictor
@@ -83,8 +83,12 @@ class KeyApi:
         return self._proto(key)
 
     async def caller(self, _: gateway_pb2.GetCallerRequest) -> gateway_pb2.Key:
-        """Who calls."""
-        return self._proto(self._ring.key(current_principal().key_id))
+        """Who calls: the key, or what the groups of a token's subject give."""
+        principal = current_principal()
+        if not principal.subject:
+            return self._proto(self._ring.key(principal.key_id))
+        projects = [f"projects/{project}" for project in principal.projects if project != ALL_PROJECTS]
+        return gateway_pb2.Key(display_name=principal.name, role=f"ROLE_{principal.role.upper()}", projects=projects)
 
     def _proto(self, key: Key) -> gateway_pb2.Key:
         message = gateway_pb2.Key(

@@ -23,6 +23,28 @@ class GatewaySettings(CommonSettings):
     """Secret under which API keys are hashed, 16 characters or more; gateways with one database need the same, and it must not
     change: all keys end with it. Unset: one is made and kept in the data folder."""
 
+    oidc_issuers: str = ""
+    """OpenID Connect issuers whose bearer tokens are taken beside API keys, by URL with commas between; https, but for this
+    machine. Unset: only keys are taken."""
+
+    oidc_audience: str = ""
+    """The audience that a token must be for."""
+
+    oidc_grants: str = ""
+    """Which group has which role, in all projects or some: `ml-admins=admin; shop-team=editor:shop,bank`."""
+
+    oidc_groups_claim: str = "groups"
+    """The claim that lists a caller's groups; dots reach into objects (`realm_access.roles`)."""
+
+    oidc_jwks_url: str = ""
+    """Where the issuer's public keys are. Unset: its discovery document says it."""
+
+    oidc_algorithms: str = "RS256,ES256"
+    """Signature algorithms that are taken, with commas between; `none` and HS never are."""
+
+    oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """How far the clocks of issuer and gateway may be apart."""
+
     max_body_bytes: int = Field(default=16 << 20, ge=1 << 10)
     """The largest JSON body. Uploads have `max_upload_bytes`."""
 

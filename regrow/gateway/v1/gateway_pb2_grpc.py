@@ -342,7 +342,8 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCaller(self, request, context):
-        """Who the caller is: the key's name, role and projects.
+        """Who the caller is: the key's name, role and projects. For a bearer token of an identity provider there is no key, so the
+        answer has no name, and says what the token's groups give.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -111,7 +111,7 @@ class KeyRing:
                 log.warning("keys can't be read; those known stay good", problem=error.message)
 
     async def _first_time(self, authorization: str) -> Principal:
-        secret = _secret(authorization)
+        secret = bearer(authorization)
         prefix = prefix_of(secret)
         if prefix is None:
             raise Unauthenticated(
@@ -166,7 +166,8 @@ def _has(key: Key, digest: str) -> bool:
     return True
 
 
-def _secret(authorization: str) -> str:
+def bearer(authorization: str) -> str:
+    """The credential of `Bearer <credential>`. Raises `Unauthenticated`."""
     if not authorization:
         raise Unauthenticated("No API key was sent. Send 'Authorization: Bearer <key>'.")
     scheme, _, secret = authorization.strip().partition(" ")
