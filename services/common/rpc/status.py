@@ -98,6 +98,8 @@ HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.DATA_LOSS: 500,
 }
 
+_CUT_BY_SERVER = "CANCELLED"
+"""What gRPC's core says of a call that came while its server was closing; who cancels a call himself hears other words."""
 _CODE_OF_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _LEAF_OF_REASON = {leaf.reason: leaf for leaf in CODES if leaf.reason != RegrowError.reason}
 _LEAF_OF_CODE: dict[grpc.StatusCode, type[RegrowError]] = {
@@ -216,6 +218,8 @@ def _without_details(status: status_pb2.Status, service: str) -> RegrowError:
     code = _CODE_OF_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     if code is grpc.StatusCode.UNAVAILABLE:
         return EngineUnavailable(name, "it doesn't answer")
+    if code is grpc.StatusCode.CANCELLED and status.message == _CUT_BY_SERVER:
+        return EngineUnavailable(name, "it is stopping")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return EngineUnavailable(name, "it didn't answer in time")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in status.message:

@@ -160,6 +160,12 @@ def test_a_status_without_details_becomes_the_nearest_error(code: grpc.StatusCod
     assert type(from_status(status_pb2.Status(code=code.value[0], message="m"), "labeling")) is kind
 
 
+def test_a_call_that_a_closing_server_cut_is_unavailable_and_one_that_was_cancelled_isnt() -> None:
+    said = ("CANCELLED", "Locally cancelled by application!")
+    cut, left = (from_status(status_pb2.Status(code=1, message=message), "labeling") for message in said)
+    assert (type(cut), type(left)) == (errors.EngineUnavailable, errors.Cancelled)
+
+
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNIMPLEMENTED])
 def test_the_text_of_a_foreign_failure_goes_no_further(code: grpc.StatusCode) -> None:
     error = from_status(status_pb2.Status(code=code.value[0], message="Traceback: password=hunter2"), "labeling")
