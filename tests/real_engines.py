@@ -101,12 +101,20 @@ def kafka_server(folder: Path, extra: str = "") -> Server:
     )  # fmt: skip
 
 
-def minio_server(folder: Path) -> Server:
-    """Skips where no MinIO is at hand."""
+def minio_server(folder: Path, *, certificate: Path | None = None, key: Path | None = None) -> Server:
+    """Skips where no MinIO is at hand. With a certificate and its key it speaks HTTPS alone."""
     script, port = _script("minio", "REGROW_TEST_MINIO_ENDPOINT"), free_port()
+    environment, ready = {}, lambda: _answers(f"http://127.0.0.1:{port}/minio/health/ready")
+    if certificate is not None and key is not None:
+        certificates = folder / ".minio" / "certs"  # where it looks for them: below its home
+        certificates.mkdir(parents=True)
+        shutil.copy(certificate, certificates / "public.crt")
+        shutil.copy(key, certificates / "private.key")
+        cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))  # the program stays where it was unpacked
+        environment, ready = {"HOME": str(folder), "XDG_CACHE_HOME": cache}, lambda: _takes_connections(port)
     return Server(
         name="MinIO", port=port, folder=folder, command=[str(script), str(folder / "minio"), str(port)],
-        ready=lambda: _answers(f"http://127.0.0.1:{port}/minio/health/ready"),
+        ready=ready, environment=environment,
     )  # fmt: skip
 
 

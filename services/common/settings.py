@@ -22,9 +22,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.common.errors import FailedPrecondition, FieldProblem, InvalidFields, RegrowError
@@ -32,6 +32,14 @@ from services.common.errors import FailedPrecondition, FieldProblem, InvalidFiel
 COMMON_PREFIX = "REGROW_"
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):\S+@")
 
+
+def _http_address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s@?#]+", value):
+        raise ValueError(f"'{value}' is no address of a server. Write 'https://host:port', with nothing behind the port.")
+    return value
+
+
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
 
@@ -67,6 +75,27 @@ class CommonSettings(BaseSettings):
 
     trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The share of requests that is traced; one that comes with a `traceparent` is traced if its caller does."""
+
+    minio_endpoint: HttpAddress | None = None
+    """Where MinIO, or another store that speaks S3, answers: `https://host:port`. Unset: objects are in the data folder."""
+
+    minio_access_key: str = ""
+    """Who we are there. The key may list, read, write and delete in the two buckets, and make them where they aren't."""
+
+    minio_secret_key: SecretStr = SecretStr("")
+    """The secret of `minio_access_key`."""
+
+    minio_region: str = Field(default="us-east-1", min_length=1)
+    """The region that its operator gave it."""
+
+    minio_ca_file: FilePath | None = None
+    """Certificates (PEM) to trust there, instead of the usual ones."""
+
+    minio_bucket_prefix: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$")
+    """Goes before the names of the buckets, `regrow-datasets` and `regrow-models`: several Regrows may share a server."""
+
+    minio_public_endpoint: HttpAddress | None = None
+    """Where callers of the API reach it. Set: they may ask for a link to a large file instead of its bytes."""
 
     labeling_address: str = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""

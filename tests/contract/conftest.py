@@ -1,12 +1,13 @@
 """The engines that the contract suites run on.
 
 An engine knows how to open its store or log, here and in a child process: that is all that a suite needs, so another
-adapter joins by one more entry in `STORES` or `LOGS`.
+adapter joins by one more parameter of `store_engine` or entry in `LOGS`.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,9 +17,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
+from real_engines import Minio
 
 from services.common.events import EventLog, SqliteLog
 from services.common.objects import DirectoryStore, ObjectStore
+from services.common.objects.minio_client import S3Address
+from services.common.objects.minio_store import MinioStore
 
 Opened = TypeVar("Opened")
 ROOT = Path(__file__).parents[2]
@@ -70,13 +74,26 @@ def sqlite_log(folder: Path) -> Engine[EventLog]:
     return Engine(open=lambda: SqliteLog(path, lease=LEASE), source=source)
 
 
-STORES = {"directory": directory_store}
+def minio_store(folder: Path, server: Minio) -> Engine[ObjectStore]:
+    arguments = {"endpoint": server.endpoint, "access_key": server.access_key, "secret_key": server.secret_key}
+    prefix, spool = f"t{secrets.token_hex(6)}-", folder / "spool"
+    source = (
+        "from pathlib import Path\nfrom services.common.objects.minio_client import S3Address\n"
+        "from services.common.objects.minio_store import MinioStore\n"
+        f"engine = MinioStore(S3Address(**{arguments!r}), spool_dir=Path({str(spool)!r}), bucket_prefix={prefix!r})"
+    )
+    return Engine(open=lambda: MinioStore(S3Address(**arguments), spool_dir=spool, bucket_prefix=prefix), source=source)
+
+
 LOGS = {"sqlite": sqlite_log}
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["directory", pytest.param("minio", marks=pytest.mark.slow)])
 def store_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine[ObjectStore]]:
-    engine = STORES[request.param](tmp_path)
+    if request.param == "directory":
+        engine = directory_store(tmp_path)
+    else:
+        engine = minio_store(tmp_path, request.getfixturevalue("minio"))
     yield engine
     engine.end_children()
 

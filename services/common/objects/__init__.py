@@ -5,24 +5,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
+from importlib.util import find_spec
 
+from services.common.errors import InvalidField
 from services.common.objects.directory import DirectoryStore
 from services.common.objects.port import DATASETS, MODELS, ObjectInfo, ObjectStore
+from services.common.settings import CommonSettings
 
 __all__ = ["DATASETS", "MODELS", "DirectoryStore", "ObjectInfo", "ObjectStore", "objects_from"]
 
 
-class StoreSettings(Protocol):
-    """The part of the settings that is read here."""
+def objects_from(settings: CommonSettings) -> ObjectStore:
+    """The store that the settings name: MinIO at `minio_endpoint`, else a folder under `data_dir`.
 
-    @property
-    def data_dir(self) -> Path:
-        """The folder that holds everything which the embedded engines keep."""
-        ...
+    Raises `EngineUnavailable` where the folder can't be made, `FailedPrecondition` where MinIO refuses the key, `InvalidField`
+    where MinIO's package isn't installed. A MinIO that is away is no error here: calls wait for it.
+    """
+    if not settings.minio_endpoint:
+        return DirectoryStore(settings.data_dir / "objects")
+    if find_spec("minio") is None:
+        raise InvalidField("REGROW_MINIO_ENDPOINT", "needs a package that isn't installed. Install 'regrow[minio]'.")
+    from services.common.objects.minio_client import S3Address
+    from services.common.objects.minio_store import MinioStore
 
-
-def objects_from(settings: StoreSettings) -> ObjectStore:
-    """The store that the settings name: a folder under `data_dir`. Raises `EngineUnavailable` where it can't be made."""
-    return DirectoryStore(settings.data_dir / "objects")
+    address = S3Address(
+        endpoint=settings.minio_endpoint, access_key=settings.minio_access_key,
+        secret_key=settings.minio_secret_key.get_secret_value(), region=settings.minio_region,
+        ca_file=settings.minio_ca_file, public_endpoint=settings.minio_public_endpoint,
+    )  # fmt: skip
+    return MinioStore(address, spool_dir=settings.data_dir / "spool", bucket_prefix=settings.minio_bucket_prefix)

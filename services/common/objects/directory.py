@@ -18,12 +18,12 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from services.common.errors import AlreadyExists, EngineUnavailable, InvalidField, NotFound
 from services.common.objects.body import Body, Header, open_body, stream, write_body
+from services.common.objects.content import chunks_of
 from services.common.objects.disk import check_room, engine_errors, publish, sync_folder
 from services.common.objects.keys import check_bucket, split_key, split_prefix
 from services.common.objects.port import ObjectInfo
@@ -119,6 +119,11 @@ class DirectoryStore:
                 return
             sync_folder(path.parent)
 
+    def presigned(self, bucket: str, key: str, *, expires: timedelta, file_name: str) -> str | None:
+        """See `ObjectStore.presigned`: None, since a folder has no address."""
+        self.stat(bucket, key)
+        return None
+
     def check(self) -> None:
         """See `ObjectStore.check`: the folder is there, takes a file, and has room."""
         probe = self._incoming / f"probe-{uuid.uuid4().hex}"
@@ -169,17 +174,9 @@ def _stage(staged: Path, content: bytes | BinaryIO | Iterable[bytes]) -> Header:
     with engine_errors():
         handle = os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
     try:
-        return write_body(handle, _chunks(content))
+        return write_body(handle, chunks_of(content))
     finally:
         os.close(handle)
-
-
-def _chunks(content: bytes | BinaryIO | Iterable[bytes]) -> Iterable[bytes]:
-    if isinstance(content, bytes):
-        return (content,)
-    # a file iterates by line, which for binary content may be one byte or all of it
-    read = getattr(content, "read", None)
-    return iter(partial(read, 1 << 20), b"") if callable(read) else content
 
 
 def _names(folder: Path) -> Sequence[str]:

@@ -10,8 +10,8 @@ import re
 
 from services.common.errors import InvalidField
 
-MOST_KEY_LETTERS = 1024
-"""The limit of S3."""
+MOST_KEY_LETTERS = 1000
+"""S3 stops at 1024; the rest is room for suffixes."""
 
 MOST_SEGMENT_LETTERS = 200
 """File systems stop at 255 bytes a name; the rest is room for suffixes."""

@@ -1,7 +1,7 @@
 """The object store port: where data sets and artifacts live.
 
 Keys are `/`-separated paths of `[a-zA-Z0-9._=-]` segments. An object is written whole or not at all, is never changed in
-place, and carries the sha256 of its bytes. Two adapters exist: a directory (embedded) and, later, S3 through MinIO's SDK.
+place, and carries the sha256 of its bytes. Two adapters exist: a directory (embedded), and S3 through MinIO's SDK.
 One contract suite (`tests/contract/test_objects.py`) holds for both.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -49,7 +49,10 @@ class ObjectStore(Protocol):
     def read(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, chunk: int = 1 << 20
     ) -> Iterator[bytes]:
-        """Streams bytes from `offset`, at most `length`. Raises `NotFound` at the call, not at the first chunk."""
+        """Streams bytes from `offset`, at most `length`. Raises `NotFound` at the call, not at the first chunk.
+
+        Where the object is replaced or deleted meanwhile, the rest is of the same object, or an error: never of another.
+        """
         ...
 
     def open(self, bucket: str, key: str) -> BinaryIO:
@@ -70,6 +73,13 @@ class ObjectStore(Protocol):
 
     def delete(self, bucket: str, key: str) -> None:
         """Idempotent: deleting what isn't there is no error."""
+        ...
+
+    def presigned(self, bucket: str, key: str, *, expires: timedelta, file_name: str) -> str | None:
+        """A link with which anyone may download the object until it expires, saved as `file_name`. Raises `NotFound`.
+
+        None where the store has no address that others may reach.
+        """
         ...
 
     def check(self) -> None:

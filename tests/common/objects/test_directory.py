@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from services.common.errors import DigestMismatch, EngineUnavailable, InvalidField
-from services.common.objects import DATASETS, DirectoryStore, objects_from
+from services.common.objects import DATASETS, DirectoryStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,11 +26,6 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 def files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
-
-
-def test_settings_choose_a_folder_below_the_data_folder(tmp_path: Path) -> None:
-    objects_from(SimpleNamespace(data_dir=tmp_path)).put(DATASETS, "a", b"1")
-    assert DirectoryStore(tmp_path / "objects").get(DATASETS, "a") == b"1"
 
 
 def test_a_copy_of_the_folder_is_a_backup(store: DirectoryStore, tmp_path: Path) -> None:
