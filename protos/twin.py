@@ -1,7 +1,8 @@
 """Writes the blocking client from the one for asyncio: the same lines without the words of asyncio.
 
-`regrow/aio/*.py` is the source; `regrow/{calling,client,paging,services}.py` are its twins, and nobody edits them. So a
-method, its retries and its docstring are written once and there twice, and neither client runs on threads of the other.
+`regrow/aio/*.py` is the source; `regrow/{calling,client,feedback_stream,paging,services}.py` are its twins, and nobody edits
+them. So a method, its retries and its docstring are written once and there twice, and neither client runs on threads of the
+other.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TWINS = ("calling", "client", "paging", "services")
+TWINS = ("calling", "client", "feedback_stream", "paging", "services")
 _NOTE = "# Made by `make protos` from regrow/aio/{name}.py, without the words of asyncio. Edit that file.\n"
 _RULES = (
     (r"\basync (def|for|with)\b", r"\1"),

@@ -32,6 +32,7 @@ from regrow import choices, frames, names, uploading
 from regrow.calling import Calls, ItemT, Paged, RequestT, ResponseT
 from regrow.credentials import key_for, stored_credentials
 from regrow.errors import CallError
+from regrow.feedback_stream import FeedbackStream
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
 from regrow.registry.v1 import registry_pb2
@@ -264,6 +265,28 @@ class Client(Services):
             parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
         )
         return list((self.feedback.BatchSendFeedback(request)).event_ids)
+
+    def stream_feedback(
+        self,
+        model: str,
+        feedback: Iterable[Mapping[str, Any]],
+        *,
+        answered: Callable[[gateway_pb2.StreamFeedbackResponse], None] = lambda _: None,
+    ) -> gateway_pb2.StreamFeedbackResponse:
+        """Sends any number of labels back, as `send_feedback` takes them, and answers how many are committed or refused.
+
+        One that is wrong is refused by itself, and listed by its number. A stream that breaks is taken up where it was.
+        `answered` is told the sums so far.
+        """
+        messages = (feedback_message(one) for one in feedback)
+        stream = FeedbackStream(
+            self.feedback.StreamFeedback,
+            self.name("models", model),
+            messages,
+            retry_for=self._calls.retry_for,
+            answered=answered,
+        )
+        return stream.run()
 
     def name(self, collection: str, name: str) -> str:
         """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""

@@ -15,6 +15,7 @@ from regrow.errors import CallError
 SLOW, STREAM = 600.0, 3600.0
 _SECONDS = {
     **dict.fromkeys(("ImportDataset", "WriteVotes", "WatchRun", "ExportDataset", "ExportLabelSet", "DownloadArtifact"), STREAM),
+    "StreamFeedback": STREAM,
     **dict.fromkeys(("CreateProblemSpec", "PreviewLabeler", "ApplyLabelers", "CreateLabelSet", "NextRows"), SLOW),
     **dict.fromkeys(("GetProfile", "UpdateSchema", "AppendRows", "DeleteDataset", "WaitOperation"), SLOW),
 }

@@ -31,6 +31,7 @@ import grpc.aio
 
 from regrow import choices, frames, names, uploading
 from regrow.aio.calling import AsyncCalls, AsyncPaged, ItemT, RequestT, ResponseT
+from regrow.aio.feedback_stream import FeedbackStream
 from regrow.aio.services import AsyncServices
 from regrow.credentials import key_for, stored_credentials
 from regrow.errors import CallError
@@ -269,6 +270,28 @@ class AsyncClient(AsyncServices):
             parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
         )
         return list((await self.feedback.BatchSendFeedback(request)).event_ids)
+
+    async def stream_feedback(
+        self,
+        model: str,
+        feedback: Iterable[Mapping[str, Any]],
+        *,
+        answered: Callable[[gateway_pb2.StreamFeedbackResponse], None] = lambda _: None,
+    ) -> gateway_pb2.StreamFeedbackResponse:
+        """Sends any number of labels back, as `send_feedback` takes them, and answers how many are committed or refused.
+
+        One that is wrong is refused by itself, and listed by its number. A stream that breaks is taken up where it was.
+        `answered` is told the sums so far.
+        """
+        messages = (feedback_message(one) for one in feedback)
+        stream = FeedbackStream(
+            self.feedback.StreamFeedback,
+            self.name("models", model),
+            messages,
+            retry_for=self._calls.retry_for,
+            answered=answered,
+        )
+        return await stream.run()
 
     def name(self, collection: str, name: str) -> str:
         """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""

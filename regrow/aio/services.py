@@ -6,6 +6,7 @@ import grpc.aio
 from google.api import httpbody_pb2
 
 from regrow.aio.calling import (
+    AsyncBothStream,
     AsyncCalls,
     AsyncClientStream,
     AsyncPaged,
@@ -65,7 +66,8 @@ class AsyncFeedbackService:
         )
         """Sends one piece of feedback. An answer means that it is committed to the event log. Idempotent by `event_id`.
         Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a class that the model doesn't have, or where
-        neither a prediction nor features are named; `UNAVAILABLE` with a retry time while the log can't be written.
+        neither a prediction nor features are named; `RESOURCE_EXHAUSTED` with a retry time where too much waits to be
+        written, and `UNAVAILABLE` with one while the log can't be written. Nothing that was refused is committed.
         """
         self.BatchSendFeedback: AsyncUnary[gateway_pb2.BatchSendFeedbackRequest, gateway_pb2.BatchSendFeedbackResponse] = (
             AsyncUnary(
@@ -76,7 +78,25 @@ class AsyncFeedbackService:
                 gateway_pb2.BatchSendFeedbackResponse,
             )
         )
-        """Sends many: all are committed, or none; the answer names each that is wrong."""
+        """Sends many: all are committed, or none; the answer names each that is wrong. Returns what SendFeedback does."""
+        self.StreamFeedback: AsyncBothStream[gateway_pb2.StreamFeedbackRequest, gateway_pb2.StreamFeedbackResponse] = (
+            AsyncBothStream(
+                channel,
+                calls,
+                "/regrow.gateway.v1.FeedbackService/StreamFeedback",
+                gateway_pb2.StreamFeedbackRequest,
+                gateway_pb2.StreamFeedbackResponse,
+            )
+        )
+        """Sends any number. Answers count, in the order sent, how much of the stream is dealt with: committed, or refused
+        and told why. What no answer has counted may be sent again after a failure: events with ids, or of one
+        `request_id`, count once. A stream that sends faster than the log is written is read more slowly; it is refused
+        nothing for that. Over REST the body is CSV, JSON lines or one request as JSON, by its content type; the answer is
+        one sum of all, or with `Accept: application/x-ndjson` one line for each part, which must then be read while the
+        body is sent. In CSV, the columns `event_id`, `prediction_id`, `class`, `source` and `observe_time` are so named;
+        all others are features. Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a file that can't be
+        read on, and for anything wrong in an atomic stream; `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as SendFeedback does.
+        """
 
 
 class AsyncKeyService:

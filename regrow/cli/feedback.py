@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow import names
 from regrow.cli import output, rowfiles
 from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
+from regrow.gateway.v1 import gateway_pb2 as pb_gateway
 from regrow.labeling.v1 import feedback_ledger_pb2 as pb
 from regrow.paging import iterate
 
 app = typer.Typer(help="Send labels from production, and see what became of them.", no_args_is_help=True)
-BATCH = 1000
-_KNOWN = ("prediction_id", "class", "source", "event_id")
+_KNOWN = ("prediction_id", "class", "source", "event_id", "observe_time")
+_TELL_EVERY = 10_000
+_MOST_SHOWN = 20
 
 
 @app.command("send")
@@ -37,26 +39,40 @@ def send(
 ) -> None:
     """Send feedback; when the command ends, it is committed.
 
-    A file has the column class, and prediction_id or the features as columns of their own. It may have source and event_id.
+    A file has the column class, and prediction_id or the features as columns of their own. It may have source, event_id and
+    observe_time. Rows that are wrong are told, and the others are committed.
     """
     if file is not None:
-        feedback: Iterator[dict[str, Any]] = (_from_row(row, file, separator, source) for row in rowfiles.rows_from_file(file))
-    elif prediction or feature:
-        one = {"prediction_id": prediction.strip() or None, "features": pairs(feature or [], "--feature") or None}
-        feedback = iter([{**one, "class_names": class_name or [], "source": source, "event_id": event_id}])
-    else:
+        return _send_file(model, file, separator, source, project)
+    if not (prediction or feature):
         raise Mistake("Say what the feedback is about: --prediction, --feature, or --file.")
-    count = 0
+    one = {"prediction_id": prediction.strip() or None, "features": pairs(feature or [], "--feature") or None}
     with connect(project) as client:
-        for batch in rowfiles.batches(feedback, BATCH):
-            with rowfiles.counted_from(count):
-                ids = client.send_feedback(model, batch)
-            count += len(ids)
-            if len(batch) == BATCH:
-                output.tell(f"{count:,} committed")
-    if not count:
+        ids = client.send_feedback(model, [{**one, "class_names": class_name or [], "source": source, "event_id": event_id}])
+    output.done(f"Committed as event {ids[0]}.")
+
+
+def _send_file(model: str, file: Path, separator: str, source: str, project: str) -> None:
+    rows = (_from_row(row, file, separator, source) for row in rowfiles.rows_from_file(file))
+    told = 0
+
+    def answered(so_far: pb_gateway.StreamFeedbackResponse) -> None:
+        nonlocal told
+        if so_far.committed_count >= told + _TELL_EVERY:
+            told = so_far.committed_count
+            output.tell(f"{told:,} committed")
+
+    with connect(project) as client:
+        found = client.stream_feedback(model, rows, answered=answered)
+    if not found.received_count:
         raise Mistake(f"{file} has no row.")
-    output.done(f"{count:,} committed." if file else f"Committed as event {ids[0]}.")
+    if not found.refused_count:
+        return output.done(f"{found.committed_count:,} committed.")
+    for one in found.refused[:_MOST_SHOWN]:
+        output.warn(f"row {one.index + 1:,}: {one.field}: {one.problem}")
+    if found.refused_count > _MOST_SHOWN:
+        output.tell("and more")
+    raise Mistake(f"{found.refused_count:,} rows were refused; the other {found.committed_count:,} are committed.")
 
 
 def _from_row(row: dict[str, Any], file: Path, separator: str, source: str) -> dict[str, Any]:
@@ -75,7 +91,19 @@ def _from_row(row: dict[str, Any], file: Path, separator: str, source: str) -> d
         "class_names": classes,
         "source": row.get("source") or source,
         "event_id": str(row.get("event_id") or ""),
+        "observe_time": _time(row.get("observe_time"), file),
     }
+
+
+def _time(value: object, file: Path) -> Timestamp | None:
+    if not value:
+        return None
+    time = Timestamp()
+    try:
+        time.FromJsonString(str(value))
+    except ValueError:
+        raise Mistake(f"{file}: observe_time '{value}' is no time such as 2026-03-27T14:53:00Z.") from None
+    return time
 
 
 @app.command("stats")

@@ -28,8 +28,10 @@ from services.common.tracing import start_tracing
 from services.gateway import forwarding
 from services.gateway.callers import Callers
 from services.gateway.calls import Calls
-from services.gateway.feedback import Feedback
-from services.gateway.grpc_api import KeyApi, local_calls
+from services.gateway.feedback.door import Feedback
+from services.gateway.feedback.stream import FeedbackStreams
+from services.gateway.feedback.writing import Writer
+from services.gateway.grpc_api import KeyApi, local_calls, local_streams
 from services.gateway.inference.aliases import RegistryView
 from services.gateway.inference.following import Follower
 from services.gateway.inference.loading import Loader
@@ -85,16 +87,17 @@ class Gateway:
         self._predictor = Predictor(
             self.serving, self._predictions, threads=settings.predict_threads, backlog=settings.predict_backlog
         )
-        self._feedback = Feedback(
-            self.serving, events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds
-        )
+        self._feedback = Writer(events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds)
+        self._feedback_streams = FeedbackStreams(self.serving, self._feedback)
         pepper = _pepper(settings)
         self.keys = KeyRing(database, pepper)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
-        local = local_calls(self._predictor, self._feedback, KeyApi(Keys(database, pepper), self.keys), self._system)
+        feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys)
+        local = local_calls(self._predictor, feedback, keys, self._system)
         projects = Projects(self._upstreams.channel("registry"))
-        self._calls = Calls(Callers(self.keys, _tokens(settings)), self._upstreams, local, projects)
+        callers, streams = Callers(self.keys, _tokens(settings)), local_streams(self._feedback_streams)
+        self._calls = Calls(callers, self._upstreams, local, projects, streams)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
@@ -131,6 +134,7 @@ class Gateway:
         """Drains: tells that it stops, takes no new call, lets the running ones finish within the grace, writes what waits."""
         self._system.draining = True
         self._calls.drain()
+        self._feedback_streams.drain()
         if self._server is not None and self._health is not None:
             await self._health.enter_graceful_shutdown()
             await asyncio.gather(self._server.stop(grace), self._end_http())

@@ -69,6 +69,11 @@ class Appender:
         """Events handed over and not yet committed."""
         return self._pending
 
+    @property
+    def closing(self) -> bool:
+        """Whether no more is taken, ever."""
+        return self._closing
+
     def offer(self, make: Callable[[], Sequence[Event]], *, count: int, size: int, done: Done) -> bool:
         """Takes events to append; False where there is no room. `done` is called in the thread, with the error if it failed."""
         with self._changed:

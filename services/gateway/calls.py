@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import protovalidate
@@ -32,6 +32,19 @@ from services.gateway.projects import Projects
 from services.gateway.upstreams import Upstreams, pump, told
 
 Local = Callable[[Any], Awaitable[Message]]
+
+
+class LocalStream(Protocol):
+    """A call that this process answers and that streams both ways, as messages or (over REST) as a file."""
+
+    def messages(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The answers to messages that were admitted one by one."""
+        ...
+
+    def file(self, first: Any, kind: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """The answers to a file of the content type `kind`; `first` has the fields that aren't in it."""
+        ...
+
 
 _BIG_BYTES = 64 << 10
 """A message larger than this is decoded and checked in a thread, so that it doesn't hold up everybody else."""
@@ -61,11 +74,19 @@ def stopping() -> EngineUnavailable:
 class Calls:
     """Belongs to the event loop."""
 
-    def __init__(self, callers: Callers, upstreams: Upstreams, local: Mapping[str, Local], projects: Projects) -> None:
+    def __init__(
+        self,
+        callers: Callers,
+        upstreams: Upstreams,
+        local: Mapping[str, Local],
+        projects: Projects,
+        streams: Mapping[str, LocalStream],
+    ) -> None:
         self._callers = callers
         self._upstreams = upstreams
         self._local = local
         self._projects = projects
+        self._local_streams = streams
         self._validator = protovalidate.Validator()
         self._streams: set[Any] = set()
         self.after: dict[str, Callable[[], None]] = {}
@@ -140,6 +161,10 @@ class Calls:
         response = await pump(self.start(method, None), messages)
         self._succeeded(method)
         return response
+
+    def local_stream(self, method: Method) -> LocalStream:
+        """Who answers a call that streams both ways."""
+        return self._local_streams[method.path]
 
     def start(self, method: Method, content: bytes | None) -> Any:
         """A call to the service behind, as grpc.aio has it."""

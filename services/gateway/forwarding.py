@@ -28,6 +28,7 @@ from services.gateway.methods import Method, public_methods, public_services
 
 _A_YEAR = 365 * 86400.0
 _SETTLE_SECONDS = 0.02
+"""A cancelled call's messages end a moment before the call does: it must not pass for complete."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -62,6 +63,8 @@ def bind(server: grpc.aio.Server, address: str) -> int:
 
 
 def _handler(calls: Calls, method: Method) -> Any:
+    if method.streams_requests and method.streams_responses:
+        return grpc.stream_stream_rpc_method_handler(_stream_stream(calls, method))
     if method.streams_requests:
         return grpc.stream_unary_rpc_method_handler(_stream_unary(calls, method))
     if method.streams_responses:
@@ -120,6 +123,21 @@ def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
     return answer
 
 
+def _stream_stream(calls: Calls, method: Method) -> Callable[..., Any]:
+    async def answer(contents: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        request_id, authorization, left, arrived = _begin(method, context)
+        try:
+            with calls.opened(method, request_id, left, arrived) as call:
+                await calls.authenticate(method, call, authorization)
+                requests = _each_request(calls, method, call, contents)
+                async for message in calls.local_stream(method).messages(requests):
+                    yield message.SerializeToString()
+        except RegrowError as error:
+            await _abort(context, error, request_id)
+
+    return answer
+
+
 async def _admitted(calls: Calls, method: Method, call: Call, authorization: str, content: bytes) -> Message:
     principal = await calls.authenticate(method, call, authorization)
     request = await calls.decode(method, content)
@@ -128,16 +146,30 @@ async def _admitted(calls: Calls, method: Method, call: Call, authorization: str
 
 
 async def _each_admitted(calls: Calls, method: Method, call: Call, contents: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The messages as they came, each after it was admitted."""
     first = True
     async for content in contents:
-        request = await calls.decode(method, content)
-        if call.principal is not None:
-            size = 0 if method.upload_field else len(content)
-            await calls.admit(method, request, call.principal, size=size, may_omit=not first)
+        await _admit(calls, method, call, content, first)
         first = False
         yield content
-    # A cancelled call's messages end a moment before the call does: it must not pass for complete.
     await asyncio.sleep(_SETTLE_SECONDS)
+
+
+async def _each_request(calls: Calls, method: Method, call: Call, contents: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    """As `_each_admitted`, decoded."""
+    first = True
+    async for content in contents:
+        yield await _admit(calls, method, call, content, first)
+        first = False
+    await asyncio.sleep(_SETTLE_SECONDS)
+
+
+async def _admit(calls: Calls, method: Method, call: Call, content: bytes, first: bool) -> Message:
+    request = await calls.decode(method, content)
+    if call.principal is not None:
+        size = 0 if method.upload_field else len(content)
+        await calls.admit(method, request, call.principal, size=size, may_omit=not first)
+    return request
 
 
 def _begin(method: Method, context: Any) -> tuple[str, str, float | None, tracing.Arrived | None]:

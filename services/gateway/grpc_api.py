@@ -11,8 +11,9 @@ from services.common.database import now
 from services.common.errors import InvalidField
 from services.common.names import parse
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
-from services.gateway.calls import Local
-from services.gateway.feedback import Feedback
+from services.gateway.calls import Local, LocalStream
+from services.gateway.feedback.door import Feedback
+from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.inference.prediction import Predictor
 from services.gateway.keys.handlers import Keys, Wish
 from services.gateway.keys.ring import KeyRing
@@ -23,7 +24,7 @@ _PACKAGE = "/regrow.gateway.v1."
 
 
 def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: System) -> Mapping[str, Local]:
-    """The handlers of every rpc of `regrow.gateway.v1`."""
+    """The handlers of every rpc of `regrow.gateway.v1` that is answered at once."""
     return {
         f"{_PACKAGE}PredictionService/Predict": predictor.predict,
         f"{_PACKAGE}PredictionService/GetServedModel": predictor.served,
@@ -36,6 +37,11 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: 
         f"{_PACKAGE}KeyService/GetCaller": keys.caller,
         f"{_PACKAGE}SystemService/GetStatus": system.get_status,
     }
+
+
+def local_streams(feedback: FeedbackStreams) -> Mapping[str, LocalStream]:
+    """The handlers of every rpc that streams both ways."""
+    return {f"{_PACKAGE}FeedbackService/StreamFeedback": feedback}
 
 
 class KeyApi:

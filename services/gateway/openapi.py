@@ -213,7 +213,10 @@ def _body(method: Method, binding: Binding, schemas: _Schemas) -> Json | None:
         )
     else:
         schema = schemas.field(method.request.DESCRIPTOR.fields_by_name[binding.body])
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+    content: Json = {"application/json": {"schema": schema}}
+    if method.streams_requests and method.streams_responses:
+        content |= {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}}
+    return {"required": True, "content": content}
 
 
 def _without(schemas: _Schemas, descriptor: Any, taken: set[str]) -> Json:
@@ -228,6 +231,12 @@ def _answer(method: Method, schemas: _Schemas) -> Json:
     if method.raw_response:
         return {"description": "The file.", "content": {"application/octet-stream": {"schema": {}}}}
     schema = schemas.message(method.response.DESCRIPTOR)
+    if method.streams_requests and method.streams_responses:
+        text = "The sum of all; a line for each part where `Accept: application/x-ndjson` asks for them."
+        return {
+            "description": text,
+            "content": {"application/json": {"schema": schema}, "application/x-ndjson": {"schema": schema}},
+        }
     if method.streams_responses:
         text = "One JSON object a line; server-sent events where `Accept: text/event-stream` asks for them."
         return {

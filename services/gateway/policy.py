@@ -162,6 +162,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     "regrow.gateway.v1.FeedbackService": {
         "SendFeedback": _of_model("parent"),
         "BatchSendFeedback": _of_model("parent"),
+        "StreamFeedback": _of_model("parent", STREAM),
     },
     "regrow.gateway.v1.KeyService": {
         "CreateKey": _admin(),

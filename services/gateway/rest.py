@@ -15,6 +15,7 @@ from services.common.rpc.principal import Call
 from services.gateway.calls import Calls, ClientGone
 from services.gateway.http import Exchange
 from services.gateway.methods import Method
+from services.gateway.rest_files import answer_file
 from services.gateway.rest_streams import answer_messages, answer_raw
 from services.gateway.routes import Route, Router
 from services.gateway.transcoding import not_found, read_request, read_upload, to_json
@@ -58,6 +59,10 @@ class Rest:
         if method.upload_field:
             await self._upload(exchange, route, values, call)
             return
+        if method.streams_requests and method.streams_responses:
+            limits = {"most_body": self._max_body, "most_file": self._max_upload}
+            await answer_file(exchange, self._calls, route, values, call, **limits)
+            return
         request, size = await self._request(exchange, route, values)
         assert call.principal is not None
         await self._calls.admit(method, request, call.principal, size=size)
@@ -82,7 +87,7 @@ class Rest:
         method = route.method
         if exchange.header(b"content-type").startswith("multipart/"):
             raise InvalidField("content-type", "is a form: send the file itself as the body (curl --data-binary @file).")
-        first = read_upload(route, values, exchange.query)
+        first = read_upload(route, values, exchange.query, content=method.upload_field)
         assert call.principal is not None
         await self._calls.admit(method, first, call.principal, size=0)
         messages = _upload_messages(method, first, exchange.chunks(self._max_upload, "The file"))

@@ -24,7 +24,7 @@ from services.gateway.upstreams import told
 _FIRST_SECONDS = 2.0
 """How long the head of the answer waits for the first message, to tell an error by its status."""
 _HEARTBEAT_SECONDS = 15.0
-_EVENTS, _LINES = b"text/event-stream; charset=utf-8", b"application/x-ndjson"
+_EVENTS, LINES = b"text/event-stream; charset=utf-8", b"application/x-ndjson"
 
 
 async def answer_messages(exchange: Exchange, method: Method, upstream: Any) -> None:
@@ -43,7 +43,7 @@ async def answer_messages(exchange: Exchange, method: Method, upstream: Any) -> 
                 raise error
             if not begun:
                 begun = True
-                await exchange.start(200, _EVENTS if events else _LINES, [(b"x-accel-buffering", b"no")])
+                await exchange.start(200, _EVENTS if events else LINES, [(b"x-accel-buffering", b"no")])
             if content is _END:
                 break
             if isinstance(content, bytes):
@@ -51,6 +51,21 @@ async def answer_messages(exchange: Exchange, method: Method, upstream: Any) -> 
             elif events:
                 await exchange.write(b": still here\n\n")
         await exchange.write(b"", more=False)
+
+
+async def answer_lines(exchange: Exchange, method: Method, answers: AsyncIterator[Any]) -> None:
+    """Messages that this process makes, each as a line when it comes."""
+    try:
+        async for message in answers:
+            if not exchange.started:
+                await exchange.start(200, LINES, [(b"x-accel-buffering", b"no")])
+            await _write_line(exchange, message)
+    except RegrowError as error:
+        if exchange.started and not isinstance(error, ClientGone):
+            await _write_error(exchange, error, events=False)
+            await exchange.write(b"", more=False)
+        raise
+    await exchange.write(b"", more=False)
 
 
 async def answer_raw(exchange: Exchange, method: Method, upstream: Any) -> None:

@@ -70,7 +70,7 @@ class GatewaySettings(CommonSettings):
     """Predictions that wait in memory for the event log. Beyond it they are answered, counted, and not logged."""
 
     feedback_backlog: int = Field(default=20_000, ge=1)
-    """Feedback events that wait in memory for the event log; beyond it, UNAVAILABLE with a time to come back."""
+    """Feedback events that wait in memory for the event log; beyond it, RESOURCE_EXHAUSTED with a time to come back."""
 
     feedback_wait_seconds: float = Field(default=5.0, gt=0)
     """How long feedback waits for an event log that is down, before UNAVAILABLE with a time to come back."""

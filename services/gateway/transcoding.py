@@ -45,10 +45,10 @@ def read_request(route: Route, values: Mapping[str, str], query: bytes, body: by
     return request
 
 
-def read_upload(route: Route, values: Mapping[str, str], query: bytes) -> Message:
+def read_upload(route: Route, values: Mapping[str, str], query: bytes, *, content: str) -> Message:
     """The first message of an upload: every field but the content is a query parameter."""
     request = route.method.request()
-    _read_query(query, request, taken={route.method.upload_field, *values})
+    _read_query(query, request, taken={content, *values})
     _set_path(request, values)
     return request
 

@@ -57,7 +57,18 @@ def test_every_field_whose_comment_gives_a_format_of_a_project_is_looked_at() ->
 
 
 def test_what_changes_something_needs_more_than_a_viewer() -> None:
-    reading = ("Get", "List", "Export", "Download", "Watch", "Validate", "Predict", "SendFeedback", "BatchSendFeedback")
+    reading = (
+        "Get",
+        "List",
+        "Export",
+        "Download",
+        "Watch",
+        "Validate",
+        "Predict",
+        "SendFeedback",
+        "BatchSendFeedback",
+        "StreamFeedback",
+    )
     for path, rule in RULES.items():
         if not path.rpartition("/")[2].startswith(reading):
             assert RANKS[rule.role] > 1, path

@@ -285,3 +285,36 @@ def test_every_list_response_has_one_kind_of_entry() -> None:
             if "next_page_token" in method.output_type.fields_by_name:
                 entries = [f.name for f in method.output_type.fields if f.is_repeated and f.message_type is not None]
                 assert len(entries) == 1, f"{service.name}.{method.name}"
+
+
+def test_a_stream_of_feedback_that_breaks_goes_on_where_it_was_answered(client: Client, gateway: Any, refusal: Any) -> None:
+    def answer(requests: list[Any]) -> Any:
+        sent = sum(len(request.feedback) for request in requests)
+        if len(gateway.requests) == 1:
+            yield gateway_pb2.StreamFeedbackResponse(received_count=500, committed_count=500)
+            raise refusal(grpc.StatusCode.UNAVAILABLE, "It is down.", retry=0.05)
+        problem = gateway_pb2.RefusedFeedback(index=1, field="class_names", problem="no")
+        yield gateway_pb2.StreamFeedbackResponse(
+            received_count=sent, committed_count=sent - 1, refused_count=1, refused=[problem]
+        )
+
+    gateway.on("StreamFeedback", answer)
+    heard: list[int] = []
+    sent = ({"prediction_id": f"p{number}", "class_names": "yes"} for number in range(1200))
+    found = client.stream_feedback("reviews", sent, answered=lambda sums: heard.append(sums.committed_count))
+    assert (found.received_count, found.committed_count, found.refused_count) == (1200, 1199, 1)
+    assert (found.refused[0].index, heard) == (501, [500, 1199])
+    first, second = ([one for request in requests for one in request.feedback] for requests in gateway.requests)
+    assert [one.event_id for one in first[500:]] == [one.event_id for one in second]
+    assert len({one.event_id for one in first}) == 1200
+
+
+def test_a_stream_of_feedback_raises_what_its_source_raises(client: Client, gateway: Any) -> None:
+    gateway.on("StreamFeedback", lambda _: [gateway_pb2.StreamFeedbackResponse()])
+
+    def broken() -> Any:
+        yield {"prediction_id": "p", "class_names": "yes"}
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk"):
+        client.stream_feedback("reviews", broken())

@@ -31,7 +31,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fregrow/gateway/v1/gateway.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x0ePredictRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\";\n\x10\x43lassProbability\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\".\n\x0c\x46ieldWarning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"\xa7\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x02 \x03(\t\x12:\n\rprobabilities\x18\x03 \x03(\x0b\x32#.regrow.gateway.v1.ClassProbability\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.regrow.gateway.v1.FieldWarning\"V\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.Prediction\x12\x0f\n\x07version\x18\x02 \x01(\t\"+\n\x15GetServedModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x0bInputColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"\xc4\x01\n\x0bServedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\x06inputs\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.InputColumn\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65sign\x18\x06 \x01(\t\x12,\n\x0b\x65xample_row\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xdc\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1e\n\rprediction_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12)\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x0b\x63lass_names\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x06source\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x13SendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"(\n\x14SendFeedbackResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"l\n\x18\x42\x61tchSendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\".\n\x19\x42\x61tchSendFeedbackResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"\xae\x04\n\x03Key\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12/\n\x04role\x18\x03 \x01(\x0e\x32\x17.regrow.gateway.v1.RoleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08projects\x18\x04 \x03(\t\x12\x14\n\x06prefix\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12.\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04H\x00\x12\x18\n\x06models\x18\x0b \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12<\n\x12\x66ormer_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:*\xea\x41\'\n\x0eregrow.dev/Key\x12\nkeys/{key}*\x04keys2\x03keyB\x0c\n\nexpiration\"C\n\x10\x43reateKeyRequest\x12/\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.KeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x11\x43reateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"W\n\x0fListKeysRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_revoked\x18\x03 \x01(\x08\"Q\n\x10ListKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x10RotateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00\"M\n\x11RotateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"&\n\x10RevokeKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x12\n\x10GetCallerRequest\"\x12\n\x10GetStatusRequest\"@\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\"s\n\x0bLoadedModel\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x04 \x01(\x03\"\xaa\x01\n\x06Status\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\x32\n\x08services\x18\x02 \x03(\x0b\x32 .regrow.gateway.v1.ServiceStatus\x12\x35\n\rloaded_models\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.LoadedModel\x12\x1b\n\x13pending_predictions\x18\x04 \x01(\x03*`\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x10\n\x0cROLE_LABELER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x32\x96\x03\n\x11PredictionService\x12\xf4\x01\n\x07Predict\x12!.regrow.gateway.v1.PredictRequest\x1a\".regrow.gateway.v1.PredictResponse\"\xa1\x01\x82\xd3\xe4\x93\x02\x9a\x01\"&/v1/{name=projects/*/models/*}:predict:\x01*Z6\"1/v1/{name=projects/*/models/*/versions/*}:predict:\x01*Z5\"0/v1/{name=projects/*/models/*/aliases/*}:predict:\x01*\x12\x89\x01\n\x0eGetServedModel\x12(.regrow.gateway.v1.GetServedModelRequest\x1a\x1e.regrow.gateway.v1.ServedModel\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/models/*}:served2\xdd\x02\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x9c\x01\n\x0cSendFeedback\x12&.regrow.gateway.v1.SendFeedbackRequest\x1a\'.regrow.gateway.v1.SendFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\")/v1/{parent=projects/*/models/*}/feedback:\x08\x66\x65\x65\x64\x62\x61\x63k\x12\xaa\x01\n\x11\x42\x61tchSendFeedback\x12+.regrow.gateway.v1.BatchSendFeedbackRequest\x1a,.regrow.gateway.v1.BatchSendFeedbackResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=projects/*/models/*}/feedback:batch:\x01*2\xac\x04\n\nKeyService\x12m\n\tCreateKey\x12#.regrow.gateway.v1.CreateKeyRequest\x1a$.regrow.gateway.v1.CreateKeyResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/keys:\x03key\x12\x65\n\x08ListKeys\x12\".regrow.gateway.v1.ListKeysRequest\x1a#.regrow.gateway.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12{\n\tRotateKey\x12#.regrow.gateway.v1.RotateKeyRequest\x1a$.regrow.gateway.v1.RotateKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:rotate:\x01*\x12m\n\tRevokeKey\x12#.regrow.gateway.v1.RevokeKeyRequest\x1a\x16.regrow.gateway.v1.Key\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:revoke:\x01*\x12\\\n\tGetCaller\x12#.regrow.gateway.v1.GetCallerRequest\x1a\x16.regrow.gateway.v1.Key\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/caller2p\n\rSystemService\x12_\n\tGetStatus\x12#.regrow.gateway.v1.GetStatusRequest\x1a\x19.regrow.gateway.v1.Status\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fregrow/gateway/v1/gateway.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x0ePredictRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\";\n\x10\x43lassProbability\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\".\n\x0c\x46ieldWarning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"\xa7\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x02 \x03(\t\x12:\n\rprobabilities\x18\x03 \x03(\x0b\x32#.regrow.gateway.v1.ClassProbability\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.regrow.gateway.v1.FieldWarning\"V\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.Prediction\x12\x0f\n\x07version\x18\x02 \x01(\t\"+\n\x15GetServedModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x0bInputColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"\xc4\x01\n\x0bServedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\x06inputs\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.InputColumn\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65sign\x18\x06 \x01(\t\x12,\n\x0b\x65xample_row\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xdc\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1e\n\rprediction_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12)\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x0b\x63lass_names\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x06source\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x13SendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"(\n\x14SendFeedbackResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"l\n\x18\x42\x61tchSendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\".\n\x19\x42\x61tchSendFeedbackResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"\x99\x01\n\x15StreamFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0e\xbaH\x0b\x92\x01\x08\x10\x90N\"\x03\xd8\x01\x03\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"`\n\x0fRefusedFeedback\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04line\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0f\n\x07problem\x18\x05 \x01(\t\"\x95\x01\n\x16StreamFeedbackResponse\x12\x16\n\x0ereceived_count\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_count\x18\x02 \x01(\x03\x12\x15\n\rrefused_count\x18\x03 \x01(\x03\x12\x33\n\x07refused\x18\x04 \x03(\x0b\x32\".regrow.gateway.v1.RefusedFeedback\"\xae\x04\n\x03Key\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12/\n\x04role\x18\x03 \x01(\x0e\x32\x17.regrow.gateway.v1.RoleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08projects\x18\x04 \x03(\t\x12\x14\n\x06prefix\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12.\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04H\x00\x12\x18\n\x06models\x18\x0b \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12<\n\x12\x66ormer_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:*\xea\x41\'\n\x0eregrow.dev/Key\x12\nkeys/{key}*\x04keys2\x03keyB\x0c\n\nexpiration\"C\n\x10\x43reateKeyRequest\x12/\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.KeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x11\x43reateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"W\n\x0fListKeysRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_revoked\x18\x03 \x01(\x08\"Q\n\x10ListKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x10RotateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00\"M\n\x11RotateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"&\n\x10RevokeKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x12\n\x10GetCallerRequest\"\x12\n\x10GetStatusRequest\"@\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\"s\n\x0bLoadedModel\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x04 \x01(\x03\"\xaa\x01\n\x06Status\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\x32\n\x08services\x18\x02 \x03(\x0b\x32 .regrow.gateway.v1.ServiceStatus\x12\x35\n\rloaded_models\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.LoadedModel\x12\x1b\n\x13pending_predictions\x18\x04 \x01(\x03*`\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x10\n\x0cROLE_LABELER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x32\x96\x03\n\x11PredictionService\x12\xf4\x01\n\x07Predict\x12!.regrow.gateway.v1.PredictRequest\x1a\".regrow.gateway.v1.PredictResponse\"\xa1\x01\x82\xd3\xe4\x93\x02\x9a\x01\"&/v1/{name=projects/*/models/*}:predict:\x01*Z6\"1/v1/{name=projects/*/models/*/versions/*}:predict:\x01*Z5\"0/v1/{name=projects/*/models/*/aliases/*}:predict:\x01*\x12\x89\x01\n\x0eGetServedModel\x12(.regrow.gateway.v1.GetServedModelRequest\x1a\x1e.regrow.gateway.v1.ServedModel\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/models/*}:served2\x86\x04\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x9c\x01\n\x0cSendFeedback\x12&.regrow.gateway.v1.SendFeedbackRequest\x1a\'.regrow.gateway.v1.SendFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\")/v1/{parent=projects/*/models/*}/feedback:\x08\x66\x65\x65\x64\x62\x61\x63k\x12\xaa\x01\n\x11\x42\x61tchSendFeedback\x12+.regrow.gateway.v1.BatchSendFeedbackRequest\x1a,.regrow.gateway.v1.BatchSendFeedbackResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=projects/*/models/*}/feedback:batch:\x01*\x12\xa6\x01\n\x0eStreamFeedback\x12(.regrow.gateway.v1.StreamFeedbackRequest\x1a).regrow.gateway.v1.StreamFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=projects/*/models/*}/feedback:stream:\x01*(\x01\x30\x01\x32\xac\x04\n\nKeyService\x12m\n\tCreateKey\x12#.regrow.gateway.v1.CreateKeyRequest\x1a$.regrow.gateway.v1.CreateKeyResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/keys:\x03key\x12\x65\n\x08ListKeys\x12\".regrow.gateway.v1.ListKeysRequest\x1a#.regrow.gateway.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12{\n\tRotateKey\x12#.regrow.gateway.v1.RotateKeyRequest\x1a$.regrow.gateway.v1.RotateKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:rotate:\x01*\x12m\n\tRevokeKey\x12#.regrow.gateway.v1.RevokeKeyRequest\x1a\x16.regrow.gateway.v1.Key\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:revoke:\x01*\x12\\\n\tGetCaller\x12#.regrow.gateway.v1.GetCallerRequest\x1a\x16.regrow.gateway.v1.Key\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/caller2p\n\rSystemService\x12_\n\tGetStatus\x12#.regrow.gateway.v1.GetStatusRequest\x1a\x19.regrow.gateway.v1.Status\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,6 +60,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHSENDFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_BATCHSENDFEEDBACKREQUEST'].fields_by_name['feedback']._loaded_options = None
   _globals['_BATCHSENDFEEDBACKREQUEST'].fields_by_name['feedback']._serialized_options = b'\272H\010\222\001\005\010\001\020\220N'
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['feedback']._loaded_options = None
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['feedback']._serialized_options = b'\272H\013\222\001\010\020\220N\"\003\330\001\003'
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_STREAMFEEDBACKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030d'
   _globals['_KEY'].fields_by_name['name']._loaded_options = None
   _globals['_KEY'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_KEY'].fields_by_name['display_name']._loaded_options = None
@@ -104,6 +110,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACKSERVICE'].methods_by_name['SendFeedback']._serialized_options = b'\202\323\344\223\0025\")/v1/{parent=projects/*/models/*}/feedback:\010feedback'
   _globals['_FEEDBACKSERVICE'].methods_by_name['BatchSendFeedback']._loaded_options = None
   _globals['_FEEDBACKSERVICE'].methods_by_name['BatchSendFeedback']._serialized_options = b'\202\323\344\223\0024\"//v1/{parent=projects/*/models/*}/feedback:batch:\001*'
+  _globals['_FEEDBACKSERVICE'].methods_by_name['StreamFeedback']._loaded_options = None
+  _globals['_FEEDBACKSERVICE'].methods_by_name['StreamFeedback']._serialized_options = b'\202\323\344\223\0025\"0/v1/{parent=projects/*/models/*}/feedback:stream:\001*'
   _globals['_KEYSERVICE'].methods_by_name['CreateKey']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['CreateKey']._serialized_options = b'\202\323\344\223\002\017\"\010/v1/keys:\003key'
   _globals['_KEYSERVICE'].methods_by_name['ListKeys']._loaded_options = None
@@ -116,8 +124,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['GetCaller']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/caller'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/status'
-  _globals['_ROLE']._serialized_start=3034
-  _globals['_ROLE']._serialized_end=3130
+  _globals['_ROLE']._serialized_start=3440
+  _globals['_ROLE']._serialized_end=3536
   _globals['_PREDICTREQUEST']._serialized_start=268
   _globals['_PREDICTREQUEST']._serialized_end=356
   _globals['_CLASSPROBABILITY']._serialized_start=358
@@ -144,38 +152,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHSENDFEEDBACKREQUEST']._serialized_end=1489
   _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_start=1491
   _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_end=1537
-  _globals['_KEY']._serialized_start=1540
-  _globals['_KEY']._serialized_end=2098
-  _globals['_CREATEKEYREQUEST']._serialized_start=2100
-  _globals['_CREATEKEYREQUEST']._serialized_end=2167
-  _globals['_CREATEKEYRESPONSE']._serialized_start=2169
-  _globals['_CREATEKEYRESPONSE']._serialized_end=2246
-  _globals['_LISTKEYSREQUEST']._serialized_start=2248
-  _globals['_LISTKEYSREQUEST']._serialized_end=2335
-  _globals['_LISTKEYSRESPONSE']._serialized_start=2337
-  _globals['_LISTKEYSRESPONSE']._serialized_end=2418
-  _globals['_ROTATEKEYREQUEST']._serialized_start=2420
-  _globals['_ROTATEKEYREQUEST']._serialized_end=2517
-  _globals['_ROTATEKEYRESPONSE']._serialized_start=2519
-  _globals['_ROTATEKEYRESPONSE']._serialized_end=2596
-  _globals['_REVOKEKEYREQUEST']._serialized_start=2598
-  _globals['_REVOKEKEYREQUEST']._serialized_end=2636
-  _globals['_GETCALLERREQUEST']._serialized_start=2638
-  _globals['_GETCALLERREQUEST']._serialized_end=2656
-  _globals['_GETSTATUSREQUEST']._serialized_start=2658
-  _globals['_GETSTATUSREQUEST']._serialized_end=2676
-  _globals['_SERVICESTATUS']._serialized_start=2678
-  _globals['_SERVICESTATUS']._serialized_end=2742
-  _globals['_LOADEDMODEL']._serialized_start=2744
-  _globals['_LOADEDMODEL']._serialized_end=2859
-  _globals['_STATUS']._serialized_start=2862
-  _globals['_STATUS']._serialized_end=3032
-  _globals['_PREDICTIONSERVICE']._serialized_start=3133
-  _globals['_PREDICTIONSERVICE']._serialized_end=3539
-  _globals['_FEEDBACKSERVICE']._serialized_start=3542
-  _globals['_FEEDBACKSERVICE']._serialized_end=3891
-  _globals['_KEYSERVICE']._serialized_start=3894
-  _globals['_KEYSERVICE']._serialized_end=4450
-  _globals['_SYSTEMSERVICE']._serialized_start=4452
-  _globals['_SYSTEMSERVICE']._serialized_end=4564
+  _globals['_STREAMFEEDBACKREQUEST']._serialized_start=1540
+  _globals['_STREAMFEEDBACKREQUEST']._serialized_end=1693
+  _globals['_REFUSEDFEEDBACK']._serialized_start=1695
+  _globals['_REFUSEDFEEDBACK']._serialized_end=1791
+  _globals['_STREAMFEEDBACKRESPONSE']._serialized_start=1794
+  _globals['_STREAMFEEDBACKRESPONSE']._serialized_end=1943
+  _globals['_KEY']._serialized_start=1946
+  _globals['_KEY']._serialized_end=2504
+  _globals['_CREATEKEYREQUEST']._serialized_start=2506
+  _globals['_CREATEKEYREQUEST']._serialized_end=2573
+  _globals['_CREATEKEYRESPONSE']._serialized_start=2575
+  _globals['_CREATEKEYRESPONSE']._serialized_end=2652
+  _globals['_LISTKEYSREQUEST']._serialized_start=2654
+  _globals['_LISTKEYSREQUEST']._serialized_end=2741
+  _globals['_LISTKEYSRESPONSE']._serialized_start=2743
+  _globals['_LISTKEYSRESPONSE']._serialized_end=2824
+  _globals['_ROTATEKEYREQUEST']._serialized_start=2826
+  _globals['_ROTATEKEYREQUEST']._serialized_end=2923
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=2925
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=3002
+  _globals['_REVOKEKEYREQUEST']._serialized_start=3004
+  _globals['_REVOKEKEYREQUEST']._serialized_end=3042
+  _globals['_GETCALLERREQUEST']._serialized_start=3044
+  _globals['_GETCALLERREQUEST']._serialized_end=3062
+  _globals['_GETSTATUSREQUEST']._serialized_start=3064
+  _globals['_GETSTATUSREQUEST']._serialized_end=3082
+  _globals['_SERVICESTATUS']._serialized_start=3084
+  _globals['_SERVICESTATUS']._serialized_end=3148
+  _globals['_LOADEDMODEL']._serialized_start=3150
+  _globals['_LOADEDMODEL']._serialized_end=3265
+  _globals['_STATUS']._serialized_start=3268
+  _globals['_STATUS']._serialized_end=3438
+  _globals['_PREDICTIONSERVICE']._serialized_start=3539
+  _globals['_PREDICTIONSERVICE']._serialized_end=3945
+  _globals['_FEEDBACKSERVICE']._serialized_start=3948
+  _globals['_FEEDBACKSERVICE']._serialized_end=4466
+  _globals['_KEYSERVICE']._serialized_start=4469
+  _globals['_KEYSERVICE']._serialized_end=5025
+  _globals['_SYSTEMSERVICE']._serialized_start=5027
+  _globals['_SYSTEMSERVICE']._serialized_end=5139
 # @@protoc_insertion_point(module_scope)

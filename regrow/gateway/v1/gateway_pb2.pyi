@@ -149,6 +149,44 @@ class BatchSendFeedbackResponse(_message.Message):
     event_ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, event_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class StreamFeedbackRequest(_message.Message):
+    __slots__ = ("parent", "feedback", "request_id", "atomic")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FEEDBACK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ATOMIC_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    feedback: _containers.RepeatedCompositeFieldContainer[Feedback]
+    request_id: str
+    atomic: bool
+    def __init__(self, parent: _Optional[str] = ..., feedback: _Optional[_Iterable[_Union[Feedback, _Mapping]]] = ..., request_id: _Optional[str] = ..., atomic: _Optional[bool] = ...) -> None: ...
+
+class RefusedFeedback(_message.Message):
+    __slots__ = ("index", "line", "event_id", "field", "problem")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    line: int
+    event_id: str
+    field: str
+    problem: str
+    def __init__(self, index: _Optional[int] = ..., line: _Optional[int] = ..., event_id: _Optional[str] = ..., field: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class StreamFeedbackResponse(_message.Message):
+    __slots__ = ("received_count", "committed_count", "refused_count", "refused")
+    RECEIVED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    received_count: int
+    committed_count: int
+    refused_count: int
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedFeedback]
+    def __init__(self, received_count: _Optional[int] = ..., committed_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., refused: _Optional[_Iterable[_Union[RefusedFeedback, _Mapping]]] = ...) -> None: ...
+
 class Key(_message.Message):
     __slots__ = ("name", "display_name", "role", "projects", "prefix", "create_time", "last_use_time", "revoke_time", "expire_time", "ttl", "models", "former_expire_time")
     NAME_FIELD_NUMBER: _ClassVar[int]

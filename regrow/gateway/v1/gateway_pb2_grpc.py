@@ -167,6 +167,11 @@ class FeedbackServiceStub:
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackRequest.SerializeToString,
                 response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackResponse.FromString,
                 _registered_method=True)
+        self.StreamFeedback = channel.stream_stream(
+                '/regrow.gateway.v1.FeedbackService/StreamFeedback',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServiceServicer:
@@ -176,14 +181,29 @@ class FeedbackServiceServicer:
     def SendFeedback(self, request, context):
         """Sends one piece of feedback. An answer means that it is committed to the event log. Idempotent by `event_id`.
         Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a class that the model doesn't have, or where neither a
-        prediction nor features are named; `UNAVAILABLE` with a retry time while the log can't be written.
+        prediction nor features are named; `RESOURCE_EXHAUSTED` with a retry time where too much waits to be written, and
+        `UNAVAILABLE` with one while the log can't be written. Nothing that was refused is committed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchSendFeedback(self, request, context):
-        """Sends many: all are committed, or none; the answer names each that is wrong.
+        """Sends many: all are committed, or none; the answer names each that is wrong. Returns what SendFeedback does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamFeedback(self, request_iterator, context):
+        """Sends any number. Answers count, in the order sent, how much of the stream is dealt with: committed, or refused and told
+        why. What no answer has counted may be sent again after a failure: events with ids, or of one `request_id`, count once.
+        A stream that sends faster than the log is written is read more slowly; it is refused nothing for that.
+        Over REST the body is CSV, JSON lines or one request as JSON, by its content type; the answer is one sum of all,
+        or with `Accept: application/x-ndjson` one line for each part, which must then be read while the body is sent. In CSV,
+        the columns `event_id`, `prediction_id`, `class`, `source` and `observe_time` are so named; all others are features.
+        Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a file that can't be read on, and for anything wrong in
+        an atomic stream; `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as SendFeedback does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +221,11 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.BatchSendFeedback,
                     request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackRequest.FromString,
                     response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackResponse.SerializeToString,
+            ),
+            'StreamFeedback': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamFeedback,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -258,6 +283,33 @@ class FeedbackService:
             '/regrow.gateway.v1.FeedbackService/BatchSendFeedback',
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackRequest.SerializeToString,
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.BatchSendFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamFeedback(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/regrow.gateway.v1.FeedbackService/StreamFeedback',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.StreamFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

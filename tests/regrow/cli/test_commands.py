@@ -174,15 +174,38 @@ def test_rows_must_come_in_exactly_one_way(run: Run) -> None:
         assert "in one way" in err
 
 
+def _committed(requests: list[Any]) -> list[Any]:
+    """All pieces but those about a cat."""
+    sent = [one for request in requests for one in request.feedback]
+    refused = [
+        gateway_pb2.RefusedFeedback(index=index, field="class_names[0]", problem="'cat' is no class.")
+        for index, one in enumerate(sent)
+        if "cat" in one.class_names
+    ]
+    count = len(sent) - len(refused)
+    return [
+        gateway_pb2.StreamFeedbackResponse(
+            received_count=len(sent), committed_count=count, refused_count=len(refused), refused=refused
+        )
+    ]
+
+
+def test_rows_of_a_file_that_are_refused_are_told_and_the_others_are_committed(run: Run, gateway: Any, tmp_path: Path) -> None:
+    gateway.on("StreamFeedback", _committed)
+    lines = [{"prediction_id": f"p{n}", "class": "cat" if n == 2 else "dog"} for n in range(4)]
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    code, _, err = run("feedback", "send", "m", "-f", str(tmp_path / "labels.jsonl"))
+    assert code == 1
+    assert "row 3: class_names[0]: 'cat' is no class." in err
+    assert "1 rows were refused; the other 3 are committed." in err
+
+
 def test_feedback_from_a_file_tells_features_from_labels(run: Run, gateway: Any, tmp_path: Path) -> None:
-    gateway.on(
-        "BatchSendFeedback",
-        lambda request: gateway_pb2.BatchSendFeedbackResponse(event_ids=[one.event_id for one in request.feedback]),
-    )
+    gateway.on("StreamFeedback", _committed)
     (tmp_path / "labels.csv").write_text("prediction_id,text,class,event_id\np1,,spam,e1\n,hello,ham|spam,\n")
     code, _, err = run("feedback", "send", "m", "-f", str(tmp_path / "labels.csv"), "--source", "crowd")
     assert (code, err) == (0, "✓ 2 committed.\n")
-    first, second = gateway.requests[0].feedback
+    first, second = gateway.requests[0][1].feedback
     assert (first.prediction_id, first.event_id, list(first.class_names), first.source) == ("p1", "e1", ["spam"], "crowd")
     assert not first.HasField("features")
     assert dict(second.features.items()) == {"text": "hello"}
