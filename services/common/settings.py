@@ -97,6 +97,36 @@ class CommonSettings(BaseSettings):
     minio_public_endpoint: HttpAddress | None = None
     """Where callers of the API reach it. Set: they may ask for a link to a large file instead of its bytes."""
 
+    kafka_bootstrap: str = ""
+    """`host:port`, or several with commas, of the Kafka that holds the event log. Empty: a SQLite file in the data folder."""
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How Kafka's listener speaks: SSL is TLS, SASL a sign-in with name and password."""
+
+    kafka_ca_file: Path | None = None
+    """PEM file of the authority that signed Kafka's certificates; unset: those of the system."""
+
+    kafka_cert_file: Path | None = None
+    """PEM file of Regrow's own certificate, where Kafka asks for one."""
+
+    kafka_key_file: Path | None = None
+    """PEM file of the key of that certificate."""
+
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the password is proven to Kafka; read with a SASL protocol alone. PLAIN sends it as it is: only over TLS."""
+
+    kafka_username: str | None = None
+    """Who signs in to Kafka."""
+
+    kafka_password: SecretStr | None = None
+    """The password of that user."""
+
+    kafka_topic_prefix: str = ""
+    """Goes before the names of topics and consumer groups, so that several Regrows can share a cluster."""
+
+    kafka_replication: int = Field(default=1, ge=1, le=9)
+    """Brokers that hold each record of the topics that Regrow makes: 3 on a cluster that shall survive the loss of one."""
+
     labeling_address: str = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""
 

@@ -28,7 +28,6 @@ from services.common.events import (
 
 NOW = timedelta(0)
 SOON = timedelta(seconds=3)
-LEASE_SECONDS = 0.7
 
 
 def numbered(count: int, *, key: str = "m", first: int = 0) -> list[Event]:
@@ -170,13 +169,13 @@ def test_a_poll_takes_at_most_what_was_asked_and_goes_on_from_there(log: EventLo
     assert not consumer.poll(timeout=NOW)
 
 
-def test_no_partition_starves_beside_a_full_one(log: EventLog) -> None:
+def test_no_partition_starves_beside_a_full_one(log_engine: Any, log: EventLog) -> None:
     busy = {partition for partition, _ in log.append(PREDICTIONS, numbered(300, key="busy"))}
     number = 0
     while {log.append(PREDICTIONS, [Event(key=f"k{number}", value=b"rare")])[0][0]} == busy:
         number += 1
     consumer = log.consumer([PREDICTIONS])
-    assert b"rare" in values(record for _ in range(4) for record in consumer.poll(timeout=SOON, max_records=10))
+    assert any(b"rare" in values(consumer.poll(timeout=SOON, max_records=10)) for _ in range(log_engine.polls))
 
 
 def test_a_waiting_poll_wakes_at_an_append_of_this_process(log: EventLog) -> None:
@@ -344,8 +343,13 @@ MEMBER = """
 from datetime import timedelta
 member = engine.consumer(["regrow.predictions"], group="g")
 for line in sys.stdin:
-    if line == "poll\\n":
-        print("answer:", len(member.poll(timeout=timedelta(0))), len(member.assignment()), flush=True)
+    if line == "read 20\\n":
+        read = 0
+        while read < 20:
+            read += len(member.poll(timeout=timedelta(seconds=1)))
+        print("answer:", read, len(member.assignment()), flush=True)
+    elif line == "poll\\n":
+        print("answer:", len(member.poll(timeout=timedelta(seconds=0.1))), len(member.assignment()), flush=True)
     elif line == "commit\\n":
         member.commit()
         print("answer: committed", flush=True)
@@ -361,20 +365,20 @@ def tell(child: Any, order: str) -> str:
 def test_a_killed_member_loses_its_partitions_after_its_lease(log_engine: Any, log: EventLog) -> None:
     log.append(PREDICTIONS, [event for number in range(20) for event in numbered(1, key=f"k{number}", first=number)])
     child = log_engine.child(MEMBER)
-    assert tell(child, "poll") == "20 3"  # read and never committed
+    assert tell(child, "read 20") == "20 3"  # and never committed
     child.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     successor = log.consumer([PREDICTIONS], group="g")
     records = read(successor, 20)
     assert sorted(map(int, values(records))) == list(range(20))
-    assert time.monotonic() - killed < 3 * LEASE_SECONDS
+    assert time.monotonic() - killed < 3 * log_engine.lease.total_seconds()
     assert len(successor.assignment()) == 3
 
 
 def test_a_member_that_was_away_too_long_cannot_commit_what_others_own_by_now(log_engine: Any, log: EventLog) -> None:
     log.append(PREDICTIONS, [event for number in range(20) for event in numbered(1, key=f"k{number}", first=number)])
     child = log_engine.child(MEMBER)
-    assert tell(child, "poll") == "20 3"
+    assert tell(child, "read 20") == "20 3"
     child.send_signal(signal.SIGSTOP)
     successor = log.consumer([PREDICTIONS], group="g")
     assert len(read(successor, 20)) == 20
@@ -383,16 +387,16 @@ def test_a_member_that_was_away_too_long_cannot_commit_what_others_own_by_now(lo
     assert set(log.committed("g", PREDICTIONS).values()) == {0}
     successor.commit()
     assert log.committed("g", PREDICTIONS) == log.ends(PREDICTIONS)
-    owned = {tell(child, "poll").split()[1] for _ in range(5) if not successor.poll(timeout=timedelta(seconds=0.1))}
+    owned = {tell(child, "poll").split()[1] for _ in range(20) if not successor.poll(timeout=timedelta(seconds=0.1))}
     assert "1" in owned  # it is a member again, with its share
 
 
 @pytest.mark.slow
-def test_a_member_at_work_for_longer_than_its_lease_keeps_its_partitions(log: EventLog) -> None:
+def test_a_member_at_work_for_longer_than_its_lease_keeps_its_partitions(log_engine: Any, log: EventLog) -> None:
     log.append(REGISTRY, numbered(2))
     slow, rival = (log.consumer([REGISTRY], group="g") for _ in range(2))
     assert len(slow.poll(timeout=SOON)) == 2
-    working_until = time.monotonic() + 1.5 * LEASE_SECONDS
+    working_until = time.monotonic() + 1.5 * log_engine.lease.total_seconds()
     while time.monotonic() < working_until:
         assert not rival.poll(timeout=timedelta(seconds=0.1))
     slow.commit()
@@ -436,7 +440,7 @@ def outcome(lines: Sequence[str]) -> tuple[set[int], set[int]]:
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_no_acknowledged_event_is_lost_when_writers_are_killed(log_engine: Any, log: EventLog, rounds: int) -> None:
-    """Rounds of two processes that append, killed at any moment; a batch is there whole or not at all."""
+    """Rounds of two processes that append, killed at any moment; no event is there twice, acknowledged batches are whole."""
     tried, acknowledged = set(), set()
     for round_ in range(rounds):
         writers = {f"w{round_}{number}": log_engine.child(STEADY, f"w{round_}{number}") for number in range(2)}
@@ -453,7 +457,9 @@ def test_no_acknowledged_event_is_lost_when_writers_are_killed(log_engine: Any, 
         assert int(number) not in found[name, int(batch)]
         found[name, int(batch)].add(int(number))
     assert acknowledged <= found.keys() <= tried
-    assert all(numbers == set(range(5)) for numbers in found.values())
+    whole = {batch for batch, numbers in found.items() if numbers == set(range(5))}
+    assert acknowledged <= whole
+    assert not log_engine.atomic or whole == found.keys()
     assert len(acknowledged) >= 30 * rounds
     log.check()
 

@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+import structlog
+from pydantic import SecretStr
+
+from services.common.errors import EngineUnavailable, FailedPrecondition
 from services.common.events.cloud_events import CloudEvent, envelope, read_envelope
 from services.common.events.consume import run_consumer
 from services.common.events.dead_letter import DeadLetter, dead_letters, replay, send_to_dead_letter
@@ -53,17 +60,91 @@ __all__ = [
 ]
 
 
+START_PATIENCE = timedelta(seconds=30)
+"""How long a service that starts waits for Kafka, which may be starting too."""
+
+_log = structlog.get_logger(__name__)
+
+
 class LogSettings(Protocol):
-    """The part of the settings that is read here."""
+    """The part of the settings that is read here; `CommonSettings` says what each means."""
 
     @property
     def data_dir(self) -> Path:
         """The folder that holds everything which the embedded engines keep."""
         ...
 
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Empty for the embedded log."""
+        ...
+
+    @property
+    def kafka_security_protocol(self) -> Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]: ...
+    @property
+    def kafka_ca_file(self) -> Path | None: ...
+    @property
+    def kafka_cert_file(self) -> Path | None: ...
+    @property
+    def kafka_key_file(self) -> Path | None: ...
+    @property
+    def kafka_sasl_mechanism(self) -> Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]: ...
+    @property
+    def kafka_username(self) -> str | None: ...
+    @property
+    def kafka_password(self) -> SecretStr | None: ...
+    @property
+    def kafka_topic_prefix(self) -> str: ...
+    @property
+    def kafka_replication(self) -> int: ...
+
 
 def events_from(settings: LogSettings) -> EventLog:
-    """The log that the settings name, with Regrow's topics in it. Raises `EngineUnavailable` where it can't be opened."""
-    log = SqliteLog(settings.data_dir / "events.db")
-    log.ensure_topics()
+    """The log that the settings name, with Regrow's topics in it. A Kafka that starts at the same time is waited for.
+
+    Raises `EngineUnavailable` where it can't be opened, `InvalidField` and `FailedPrecondition` where settings or cluster
+    must be changed first.
+    """
+    log = _kafka(settings) if settings.kafka_bootstrap else SqliteLog(settings.data_dir / "events.db")
+    try:
+        _patiently(log.ensure_topics)
+    except BaseException:
+        log.close()
+        raise
     return log
+
+
+def _kafka(settings: LogSettings) -> EventLog:
+    try:
+        from services.common.events.kafka_access import KafkaAccess
+        from services.common.events.kafka_log import KafkaLog
+    except ImportError:
+        raise FailedPrecondition(
+            "REGROW_KAFKA_BOOTSTRAP is set, but kafka-python isn't installed: pip install 'regrow[kafka]'.",
+            reason="KAFKA_NOT_INSTALLED",
+        ) from None
+    access = KafkaAccess(
+        bootstrap=settings.kafka_bootstrap,
+        protocol=settings.kafka_security_protocol,
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=settings.kafka_password,
+        prefix=settings.kafka_topic_prefix,
+        replication=settings.kafka_replication,
+    )
+    return KafkaLog(access)
+
+
+def _patiently(call: Callable[[], None]) -> None:
+    deadline = time.monotonic() + START_PATIENCE.total_seconds()
+    while True:
+        try:
+            return call()
+        except EngineUnavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            _log.warning("waiting for the event log", problem=error.message)
+            time.sleep(error.retry_after.total_seconds() / 2)

@@ -2,8 +2,12 @@
 
 What `append` returned from is committed: it survives a kill of the process. Records of one key keep their order, for they
 share a partition. A group's partitions are spread over its live members; a member that stops renewing its lease loses
-them. Consumers without a group read every partition and remember nothing. Two adapters exist: SQLite (embedded) and,
-later, Kafka. One contract suite (`tests/contract/test_events.py`) holds for both.
+them. Consumers without a group read every partition and remember nothing. Two adapters exist: SQLite (embedded) and Kafka.
+One contract suite (`tests/contract/test_events.py`) holds for both.
+
+Where they differ: an append that raises, or whose process is killed, has committed nothing on SQLite. On Kafka some of its
+events may be committed, as partitions commit apart and an acknowledgement can get lost on the way; so who sends again sends
+the same events again, and readers know an event that they have met by its CloudEvents source and id.
 """
 
 from __future__ import annotations
@@ -70,7 +74,10 @@ class Consumer(Protocol):
     """Belongs to one thread. `close` gives the partitions back at once."""
 
     def poll(self, *, timeout: timedelta, max_records: int = 500) -> Sequence[Record]:
-        """Waits up to `timeout` for records; an empty answer is normal. Also renews the member's lease."""
+        """Waits up to `timeout` for records; an empty answer is normal. Also renews the member's lease.
+
+        No partition starves beside a full one. While a Kafka is away, polls are empty, and `check` and `lag` raise.
+        """
         ...
 
     def commit(self, offsets: Offsets | None = None) -> None:
@@ -105,13 +112,17 @@ class EventLog(Protocol):
     """Safe for use from many threads and processes."""
 
     def ensure_topics(self, topics: Sequence[Topic] = TOPICS) -> None:
-        """Makes what is missing and sets the retention of the rest; partitions stay, for keys are spread over their number."""
+        """Makes what is missing and sets the retention of the rest; partitions stay, for keys are spread over their number.
+
+        Raises `EngineUnavailable`, `InvalidField` for a name or number that no log takes.
+        """
         ...
 
     def append(self, topic: str, events: Sequence[Event]) -> Sequence[tuple[int, int]]:
-        """Commits all or none; answers each event's (partition, offset).
+        """Commits all of them before it returns; answers each event's (partition, offset).
 
-        Raises `EngineUnavailable`, `NotFound` for an unknown topic, `TooLarge` for an event over `MOST_EVENT_BYTES`.
+        Raises `EngineUnavailable` (what is committed then: see above); with nothing committed, `NotFound` for an unknown
+        topic, `TooLarge` for an event over `MOST_EVENT_BYTES`, `InvalidField` for text that isn't.
         """
         ...
 
@@ -133,7 +144,8 @@ class EventLog(Protocol):
         ...
 
     def apply_retention(self) -> int:
-        """Removes what is older or larger than the topics allow; answers how many records went."""
+        """Removes what is older or larger than the topics allow; answers how many records went: none where the engine does
+        it by itself."""
         ...
 
     def check(self) -> None:

@@ -1,0 +1,115 @@
+"""How Kafka is reached: what the settings say, in the words of kafka-python, and what its errors mean in ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from kafka import errors
+from kafka.net.compat import KafkaNetClient
+from pydantic import SecretStr
+
+from services.common.errors import EngineUnavailable, InvalidField
+
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Client = TypeVar("Client")
+
+_PREFIX = re.compile(r"[a-zA-Z0-9._-]{0,100}")
+_SIGN_IN = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaAccess:
+    """Where the brokers are, who asks, and how Regrow's topics and groups are named there.
+
+    `prefix` goes before every topic and group, so that several Regrows share a cluster and their groups don't mix.
+    """
+
+    bootstrap: str
+    protocol: Protocol = "PLAINTEXT"
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    mechanism: Mechanism = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    prefix: str = ""
+    replication: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidField`, whose field is the setting that is wrong."""
+        if not _PREFIX.fullmatch(self.prefix):
+            raise InvalidField("REGROW_KAFKA_TOPIC_PREFIX", "it takes up to 100 letters, digits, '.', '_' and '-'.")
+        if self.protocol.startswith("SASL") and not (self.username and self.password):
+            raise InvalidField(
+                "REGROW_KAFKA_USERNAME", f"the security protocol {self.protocol} needs it, and REGROW_KAFKA_PASSWORD."
+            )
+        files = {"CA": self.ca_file, "CERT": self.cert_file, "KEY": self.key_file}
+        for name, path in files.items():
+            if path is not None and not path.is_file():
+                raise InvalidField(f"REGROW_KAFKA_{name}_FILE", f"there is no file '{path}'.")
+
+    def options(self, wait: timedelta) -> dict[str, Any]:
+        """What every client is made with. No call of it hangs for much longer than `wait`."""
+        milliseconds = max(1000, int(wait.total_seconds() * 1000))
+        signs_in = self.protocol.startswith("SASL")
+        return {
+            "bootstrap_servers": self.bootstrap.split(","),
+            "client_id": "regrow",
+            "security_protocol": self.protocol,
+            "ssl_cafile": _text(self.ca_file),
+            "ssl_certfile": _text(self.cert_file),
+            "ssl_keyfile": _text(self.key_file),
+            "sasl_mechanism": self.mechanism if signs_in else None,
+            "sasl_plain_username": self.username if signs_in else None,
+            "sasl_plain_password": self.password.get_secret_value() if signs_in and self.password else None,
+            "bootstrap_timeout_ms": milliseconds,
+            "request_timeout_ms": milliseconds,
+            "reconnect_backoff_max_ms": 1000,  # its default, 30 s, would outlast a broker's restart by far
+        }
+
+    def topic(self, name: str) -> str:
+        """A topic's name on the cluster."""
+        return self.prefix + name
+
+    def group(self, name: str) -> str:
+        """A consumer group's name on the cluster."""
+        return self.prefix + name
+
+    def told(self, error: Exception) -> EngineUnavailable:
+        """What an error of kafka-python means to who called. Says its kind, never its text: that holds requests."""
+        kind = type(error).__name__
+        if isinstance(error, _SIGN_IN):
+            problem = f"refused the sign-in ({kind}); check REGROW_KAFKA_SASL_MECHANISM, REGROW_KAFKA_USERNAME and its password"
+        elif isinstance(error, errors.AuthorizationError):
+            problem = f"doesn't allow this to Regrow's user ({kind}); grant it the prefixed topics and groups"
+        else:
+            problem = f"doesn't answer as {self.protocol} ({kind})"
+        return EngineUnavailable("events", f"Kafka at {self.bootstrap} {problem}")
+
+
+def opened(make: Callable[..., Client], options: Mapping[str, Any]) -> Client:
+    """A client of kafka-python. Where it can't be made, its thread and sockets go too: kafka-python leaves them behind."""
+    networks: list[KafkaNetClient] = []
+
+    def network(**configs: Any) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**configs))
+        return networks[0]
+
+    try:
+        return make(kafka_client=network, **options)
+    except BaseException:
+        for one in networks:
+            with contextlib.suppress(Exception):
+                one.close()
+        raise
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
