@@ -132,10 +132,7 @@ def store(store_engine: Engine[ObjectStore]) -> ObjectStore:
 
 @pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.slow)])
 def log_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine[EventLog]]:
-    if request.param == "sqlite":
-        engine = sqlite_log(tmp_path)
-    else:
-        engine = kafka_log(request.getfixturevalue("kafka"))
+    engine = sqlite_log(tmp_path) if request.param == "sqlite" else kafka_log(request.getfixturevalue("kafka"))
     yield engine
     engine.end_children()
 
