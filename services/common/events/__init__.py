@@ -105,7 +105,11 @@ def events_from(settings: LogSettings) -> EventLog:
     Raises `EngineUnavailable` where it can't be opened, `InvalidField` and `FailedPrecondition` where settings or cluster
     must be changed first.
     """
-    log = _kafka(settings) if settings.kafka_bootstrap else SqliteLog(settings.data_dir / "events.db")
+    if not settings.kafka_bootstrap:
+        log: EventLog = SqliteLog(settings.data_dir / "events.db")
+        log.ensure_topics()
+        return log
+    log = _kafka(settings)
     try:
         _patiently(log.ensure_topics)
     except BaseException:

@@ -14,17 +14,10 @@ from real_engines import free_port
 
 from services.common import events
 from services.common.errors import EngineUnavailable, FailedPrecondition, InvalidField
-from services.common.events import PREDICTIONS, Event, SqliteLog, events_from
+from services.common.events import PREDICTIONS, Event, events_from
 from services.common.events.kafka_access import KafkaAccess
 from services.common.events.kafka_log import KafkaLog
 from services.common.settings import CommonSettings
-
-
-def test_without_a_bootstrap_address_the_log_is_a_file(tmp_path: Path) -> None:
-    log = events_from(CommonSettings(data_dir=tmp_path))
-    assert isinstance(log, SqliteLog)
-    assert (tmp_path / "events.db").is_file()
-    log.close()
 
 
 def test_a_kafka_that_is_wanted_and_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

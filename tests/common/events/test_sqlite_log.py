@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from services.common.errors import EngineUnavailable, NotFound
 from services.common.events import FEEDBACK, PREDICTIONS, REGISTRY, TOPICS, Event, SqliteLog, Topic, events_from
+from services.common.settings import CommonSettings
 
 ROOT = Path(__file__).parents[3]
 NOW = timedelta(0)
@@ -46,7 +46,7 @@ def read(log: SqliteLog, topic: str) -> list[bytes]:
 
 
 def test_settings_choose_a_file_in_the_data_folder_with_the_topics_in_it(tmp_path: Path) -> None:
-    log = events_from(SimpleNamespace(data_dir=tmp_path / "new" / "folder"))
+    log = events_from(CommonSettings(data_dir=tmp_path / "new" / "folder"))
     assert all(log.ends(topic.name) for topic in TOPICS)
     assert (tmp_path / "new" / "folder" / "events.db").exists()
     log.close()
