@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from services.common.rpc.client import aio_internal_channel
 from services.common.rpc.principal import call_metadata, current_principal, current_request_id
+from services.common.rpc.readiness import read_missing
 from services.common.rpc.status import from_rpc_error
 from services.gateway.methods import Method
 
@@ -52,11 +53,14 @@ class Upstreams:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         try:
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+            call = check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+            answer, metadata = await call, await call.trailing_metadata()
         except grpc.aio.AioRpcError:
             return f"{home} doesn't answer."
+        if missing := read_missing(metadata):
+            return " ".join(missing.values())
         serving = health_pb2.HealthCheckResponse.SERVING
-        return "" if answer.status == serving else f"{home} answers, but an engine that it needs doesn't."
+        return "" if answer.status == serving else f"{home} answers, but takes no calls: it starts or stops."
 
     async def problems(self) -> dict[str, str]:
         """`problem` of every service, asked at once."""

@@ -153,10 +153,6 @@ def start(settings: LabelingSettings) -> RunningServer:
         for part in parts:
             part.add(part.servicer, server)
 
-    def ready() -> None:
-        engines.database.check()
-        engines.objects.check()
-
     def stop() -> None:
         for part in reversed(parts):
             part.stop()
@@ -169,7 +165,8 @@ def start(settings: LabelingSettings) -> RunningServer:
         add_servicers=add,
         services=[part.service for part in parts],
         internal_token=settings.internal_token.get_secret_value(),
-        ready=ready,
+        ready={"database": engines.database.check, "objects": engines.objects.check},
+        uses={"events": engines.events.check},  # feedback waits in the log, whatever holds it
         workers=settings.workers,
         metrics_address=settings.metrics_address,
         on_stop=stop,

@@ -43,7 +43,8 @@ def start(settings: RegistrySettings) -> RunningServer:
         add_servicers=add,
         services=SERVICES,
         internal_token=settings.internal_token.get_secret_value(),
-        ready=database.check,  # objects and events may be away: aliases are read all the same, and changes wait
+        ready={"database": database.check},
+        uses={"objects": objects.check, "events": events.check},  # aliases are read all the same, and changes wait
         workers=settings.workers,
         metrics_address=settings.metrics_address,
         on_stop=stop,

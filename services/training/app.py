@@ -149,7 +149,8 @@ def start(settings: TrainingSettings) -> RunningServer:
             add_servicers=training.add,
             services=SERVICES,
             internal_token=settings.internal_token.get_secret_value(),
-            ready=training.engines.database.check,
+            ready={"database": training.engines.database.check},
+            uses={"objects": training.engines.objects.check, "events": training.engines.events.check},  # runs wait for them
             workers=settings.workers,
             metrics_address=settings.metrics_address,
             on_stop=training.stop,

@@ -357,6 +357,4 @@ class World:
         return {"data_dir": self.data_dir, "internal_token": TOKEN, **changes}
 
     def _serve(self, name: str, add: Callable[[grpc.Server], None], services: list[str]) -> RunningServer:
-        return serve(
-            name=name, address="127.0.0.1:0", add_servicers=add, services=services, internal_token=TOKEN, ready=lambda: None
-        )
+        return serve(name=name, address="127.0.0.1:0", add_servicers=add, services=services, internal_token=TOKEN, ready={})

@@ -27,6 +27,9 @@ WAIT = timedelta(seconds=5)
 MOST_SILENCE = timedelta(minutes=5)
 """How long a living member may work on one batch, without a poll or a commit, before its partitions go to others."""
 
+CHECK_WAIT = timedelta(seconds=1.5)
+"""How long a check waits at most: whoever asks whether a service is ready has little patience."""
+
 SEAT_PATIENCE = timedelta(seconds=3)
 """How long opening a member waits for its partitions."""
 
@@ -47,6 +50,7 @@ class KafkaLog:
         self._access = access
         self._lease, self._wait, self._most_silence, self._seat_patience = lease, wait, most_silence, seat_patience
         self._admin = KafkaAdmin(access, wait=wait)
+        self._checker = KafkaAdmin(access, wait=min(wait, CHECK_WAIT))
         self._appender = KafkaAppender(access, self._admin, wait=wait)
         self._consumers: weakref.WeakSet[KafkaReader] = weakref.WeakSet()
 
@@ -84,13 +88,14 @@ class KafkaLog:
 
     def check(self) -> None:
         """See `EventLog.check`: the cluster answers, and every partition of Regrow's topics has a leader."""
-        kafka_topics.check(self._admin, self._access, TOPICS)
+        kafka_topics.check(self._checker, self._access, TOPICS)
 
     def close(self) -> None:
         """See `EventLog.close`."""
         for consumer in list(self._consumers):
             consumer.close()
         self._appender.close()
+        self._checker.close()
         self._admin.close()
 
     def _membership(self, group: str) -> Membership:

@@ -1,25 +1,26 @@
 """One way to run a service: `run_forever(serve(...))`.
 
-The server has health, reflection, metrics and the interceptors of `interceptors.py`. It reports SERVING only while `ready`
-passes. On SIGTERM it reports NOT_SERVING, takes no new call, lets the running ones finish within a grace period, and only
-then stops what the service stops with it.
+The server has health, reflection, metrics and the interceptors of `interceptors.py`. It reports SERVING only while the
+engines that it needs answer. On SIGTERM it reports NOT_SERVING, takes no new call, lets the running ones finish within a
+grace period, and only then stops what the service stops with it.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.common.errors import FailedPrecondition, RegrowError
+from services.common.errors import FailedPrecondition
 from services.common.rpc.interceptors import ErrorsAsStatus, Observed, PrincipalRequired
+from services.common.rpc.readiness import Health, ReadinessWatch, close_one
 from services.common.telemetry import address_in_use, serve_metrics
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -51,7 +52,7 @@ class RunningServer:
         port: int,
         server: grpc.Server,
         pool: ThreadPoolExecutor,
-        watch: _ReadinessWatch,
+        watch: ReadinessWatch,
         closers: Sequence[Callable[[], None]],
     ) -> None:
         self.name = name
@@ -77,7 +78,7 @@ class RunningServer:
                 return
             self._pool.shutdown(wait=False, cancel_futures=True)
             for close in self._closers:
-                _close(self.name, close)
+                close_one(self.name, close)
             self._stopped.set()
 
 
@@ -88,7 +89,8 @@ def serve(
     add_servicers: Callable[[grpc.Server], None],
     services: Sequence[str],
     internal_token: str,
-    ready: Callable[[], None],
+    ready: Mapping[str, Callable[[], None]],
+    uses: Mapping[str, Callable[[], None]] | None = None,
     workers: int = 16,
     metrics_address: str | None = None,
     on_stop: Callable[[], None] | None = None,
@@ -97,7 +99,8 @@ def serve(
 ) -> RunningServer:
     """Starts a server and returns while it runs.
 
-    `services` are full proto names (`regrow.registry.v1.ModelService`). `ready` raises where the service can't work now.
+    `services` are full proto names (`regrow.registry.v1.ModelService`). `ready` holds a check of each engine without which
+    the service can't work, `uses` of those whose work waits while they are away: a check raises what is wrong.
     A stream occupies one of `workers` while it lasts. `on_drain` runs when a stop begins, for streams that would outlast
     the grace; `on_stop` when the last call has ended. Port 0 takes a free one. Raises `FailedPrecondition`.
     """
@@ -111,14 +114,16 @@ def serve(
         maximum_concurrent_rpcs=workers * (1 + _WAITING_PER_WORKER),
     )
     add_servicers(server)
-    servicer = health.HealthServicer()
+    servicer = Health()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = _bind(server, address)
     closers = [] if on_stop is None else [on_stop]
     if metrics_address:
         closers.append(_with_metrics(server, metrics_address))
-    watch = _ReadinessWatch(name, servicer, (health.OVERALL_HEALTH, *services), ready, ready_every, on_drain)
+    watch = ReadinessWatch(
+        name, servicer, (health.OVERALL_HEALTH, *services), needs=ready, uses=uses or {}, every=ready_every, on_drain=on_drain
+    )
     server.start()
     watch.start()
     log.info("serving", address=address, port=port)
@@ -146,69 +151,6 @@ def run_forever(server: RunningServer, grace: float = GRACE_SECONDS) -> None:
             signal.signal(number, handler)
 
 
-class _ReadinessWatch:
-    """Asks `ready` again and again and tells the health service; silent once draining."""
-
-    def __init__(
-        self,
-        name: str,
-        servicer: health.HealthServicer,
-        services: Sequence[str],
-        ready: Callable[[], None],
-        every: float,
-        on_drain: Callable[[], None] | None,
-    ) -> None:
-        self._name = name
-        self._servicer = servicer
-        self._services = services
-        self._ready = ready
-        self._every = every
-        self._on_drain = on_drain
-        self._draining = threading.Event()
-        self._problem = ""
-        self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
-
-    def start(self) -> None:
-        """Asks once, then keeps asking in a thread."""
-        self._ask()
-        threading.Thread(target=self._watch, name=f"{self._name}-ready", daemon=True).start()
-
-    def drain(self) -> None:
-        """NOT_SERVING from now on, whatever `ready` says."""
-        if not self._draining.is_set():
-            self._draining.set()
-            self._servicer.enter_graceful_shutdown()
-            if self._on_drain is not None:
-                _close(self._name, self._on_drain)
-
-    def _watch(self) -> None:
-        while not self._draining.wait(self._every):
-            self._ask()
-
-    def _ask(self) -> None:
-        problem = self._problem_now()
-        self._tell(health_pb2.HealthCheckResponse.NOT_SERVING if problem else health_pb2.HealthCheckResponse.SERVING)
-        if problem and problem != self._problem:
-            log.warning("not ready", problem=problem)
-        elif self._problem and not problem:
-            log.info("ready again")
-        self._problem = problem
-
-    def _problem_now(self) -> str:
-        try:
-            self._ready()
-        except RegrowError as error:
-            return error.message
-        except Exception:
-            log.exception("the readiness check failed")
-            return "the readiness check failed"
-        return ""
-
-    def _tell(self, serving: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in self._services:
-            self._servicer.set(service, serving)
-
-
 def _bind(server: grpc.Server, address: str) -> int:
     try:
         port = server.add_insecure_port(address)
@@ -225,10 +167,3 @@ def _with_metrics(server: grpc.Server, address: str) -> Callable[[], None]:
     except FailedPrecondition:
         server.stop(0)  # gives its own port back
         raise
-
-
-def _close(name: str, close: Callable[[], None]) -> None:
-    try:
-        close()
-    except Exception:
-        log.exception("closing failed", part=getattr(close, "__qualname__", name))

@@ -31,7 +31,7 @@ def start(echo: Echo) -> Iterator[Serve]:
     def begin(**changes: Any) -> RunningServer:
         settings: dict[str, Any] = {
             "name": "echo", "address": "127.0.0.1:0", "add_servicers": echo.add_to, "services": [SERVICE],
-            "internal_token": TOKEN, "ready": lambda: None,
+            "internal_token": TOKEN, "ready": {},
         }  # fmt: skip
         running.append(serve(**{**settings, **changes}))
         return running[-1]

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from prometheus_client import generate_latest
 
 from services.common.errors import EngineUnavailable, FailedPrecondition
 from services.common.rpc.principal import Principal, call_metadata, encode
+from services.common.rpc.readiness import read_missing
 from services.common.rpc.server import RunningServer
 from services.common.rpc.status import detail, from_rpc_error, status_of
 
@@ -144,11 +146,11 @@ def _becomes(expected: int, look: Callable[[], int]) -> bool:
 def test_health_follows_ready_and_needs_no_token(start: Serve) -> None:
     problems: list[Exception] = []
 
-    def ready() -> None:
+    def check() -> None:
         if problems:
             raise problems[0]
 
-    port = start(ready=ready, ready_every=0.02).port
+    port = start(ready={"objects": check}, ready_every=0.02).port
     assert _health(port) == _health(port, "") == health_pb2.HealthCheckResponse.SERVING
     problems.append(EngineUnavailable("objects", "it is away"))
     assert _becomes(health_pb2.HealthCheckResponse.NOT_SERVING, lambda: _health(port))
@@ -156,6 +158,33 @@ def test_health_follows_ready_and_needs_no_token(start: Serve) -> None:
     assert _becomes(health_pb2.HealthCheckResponse.NOT_SERVING, lambda: _health(port, ""))
     problems.clear()
     assert _becomes(health_pb2.HealthCheckResponse.SERVING, lambda: _health(port))
+
+
+def test_health_tells_which_engines_are_missing_and_serves_without_those_that_it_can_spare(start: Serve) -> None:
+    away = {"events": True, "database": False}
+
+    def check(engine: str) -> None:
+        if away[engine]:
+            raise EngineUnavailable(engine, "nobody listens at 10.0.0.7")
+
+    def asked() -> tuple[int, dict[str, str]]:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer, call = check.with_call(health_pb2.HealthCheckRequest(), timeout=30)
+            return answer.status, read_missing(call.trailing_metadata())
+
+    checks = {engine: partial(check, engine) for engine in away}
+    port = start(ready={"database": checks["database"]}, uses={"events": checks["events"]}, ready_every=0.02).port
+    status, missing = asked()
+    assert status == health_pb2.HealthCheckResponse.SERVING
+    assert missing.keys() == {"events"}
+    assert "10.0.0.7" in missing["events"]
+    away["database"] = True
+    assert _becomes(health_pb2.HealthCheckResponse.NOT_SERVING, lambda: asked()[0])
+    assert asked()[1].keys() == {"events", "database"}
+    away.update(events=False, database=False)
+    assert _becomes(health_pb2.HealthCheckResponse.SERVING, lambda: asked()[0])
+    assert asked()[1] == {}
 
 
 def test_health_can_be_watched(start: Serve) -> None:
@@ -211,7 +240,7 @@ from services.common.telemetry import configure_logging
 configure_logging("echo")
 echo = Echo()
 server = serve(name="echo", address="127.0.0.1:0", add_servicers=echo.add_to, services=[SERVICE], internal_token=TOKEN,
-               ready=lambda: None, on_stop=lambda: print("closed", flush=True))
+               ready={{}}, on_stop=lambda: print("closed", flush=True))
 print(server.port, flush=True)
 run_forever(server, grace=10)
 print("ended", flush=True)

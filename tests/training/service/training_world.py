@@ -208,9 +208,7 @@ def _serve_labeling(labeling: Labeling) -> RunningServer:
         problem_specs_pb2_grpc.add_ProblemSpecServiceServicer_to_server(labeling, server)
         feedback_ledger_pb2_grpc.add_RegrowthServiceServicer_to_server(labeling, server)
 
-    return serve(
-        name="labeling", address="127.0.0.1:0", add_servicers=add, services=[], internal_token=TOKEN, ready=lambda: None
-    )
+    return serve(name="labeling", address="127.0.0.1:0", add_servicers=add, services=[], internal_token=TOKEN, ready={})
 
 
 def _reviews(objects: DirectoryStore, scratch: Path) -> StoredManifest:
