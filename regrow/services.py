@@ -347,6 +347,21 @@ class FeedbackLedgerService:
             feedback_ledger_pb2.FeedbackStats,
         )
         """Counts of one model's feedback by fate, and how far the consumer is behind."""
+        self.ListFeedbackIssues: Paged[
+            feedback_ledger_pb2.ListFeedbackIssuesRequest,
+            feedback_ledger_pb2.ListFeedbackIssuesResponse,
+            feedback_ledger_pb2.FeedbackIssue,
+        ] = Paged(
+            channel,
+            calls,
+            "/regrow.labeling.v1.FeedbackLedgerService/ListFeedbackIssues",
+            feedback_ledger_pb2.ListFeedbackIssuesRequest,
+            feedback_ledger_pb2.ListFeedbackIssuesResponse,
+        )
+        """Lists feedback that had something odd about it, newest first: what became of it, and what it stands against.
+        Issues are kept for 90 days; the counts of GetFeedbackStats go on. Feedback that the gateway refused was never
+        accepted, and is told to its sender alone.
+        """
         self.ListUnmatchedFeedback: Paged[
             feedback_ledger_pb2.ListUnmatchedFeedbackRequest,
             feedback_ledger_pb2.ListUnmatchedFeedbackResponse,

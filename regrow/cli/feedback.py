@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from regrow import names
+from regrow import choices, names
 from regrow.cli import output, rowfiles
 from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
 from regrow.gateway.v1 import gateway_pb2 as pb_gateway
@@ -19,6 +20,13 @@ app = typer.Typer(help="Send labels from production, and see what became of them
 _KNOWN = ("prediction_id", "class", "source", "event_id", "observe_time")
 _TELL_EVERY = 10_000
 _MOST_SHOWN = 20
+_FATES = {
+    pb.FEEDBACK_FATE_REUSED_ID: "of these another event under a used id",
+    pb.FEEDBACK_FATE_AMENDED: "changed their source's label",
+    pb.FEEDBACK_FATE_DISAGREED: "disagreed with another source",
+    pb.FEEDBACK_FATE_LATE: "came after their regrowth",
+    pb.FEEDBACK_FATE_JOINED_LATER: "joined when their prediction came",
+}
 
 
 @app.command("send")
@@ -119,12 +127,45 @@ def stats(model: Annotated[str, typer.Argument(help="The model.")], project: Pro
         "of these used by a regrowth": f"{found.used:,}",
         "unmatched": f"{found.unmatched:,}",
         "repeated": f"{found.repeated_count:,}",
+        **{_FATES.get(one.fate, "other"): f"{one.count:,}" for one in found.fates if one.fate in _FATES},
         "predictions to join": f"{found.predictions:,}",
         "not read yet": f"{found.lag:,}",
     })  # fmt: skip
     if found.sources:
         rows = [(s.source, s.votes, names.short(s.labeler)) for s in found.sources]
         output.table("Sources", ("source", "votes", "labeler"), rows, numbers=("votes",))
+
+
+@app.command("issues")
+def issues(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    fate: Annotated[str, typer.Option("--fate", help="Only these, such as amended, disagreed, late.")] = "",
+    limit: Most = 50,
+    project: Project = "default",
+    json: Json = False,
+) -> None:
+    """List feedback that had something odd about it, and what became of it, newest first."""
+    try:
+        wanted = choices.number(pb.FeedbackFate, fate) if fate else pb.FEEDBACK_FATE_UNSPECIFIED
+    except ValueError as error:
+        raise Mistake(f"--fate: {error}") from None
+    with connect(project) as client:
+        request = pb.ListFeedbackIssuesRequest(parent=client.name("models", model), fate=wanted, page_size=min(limit, 1000))
+        found = list(islice(iterate(client.feedback_ledger.ListFeedbackIssues, request), limit))
+    if json:
+        return output.show_json(found)
+    output.table(
+        "",
+        ("event", "source", "label", "what became of it", "against", "prediction", "accepted"),
+        [
+            (
+                one.event_id, one.source, ", ".join(one.class_names), choices.word_of(pb.FeedbackFate.DESCRIPTOR, one.fate),
+                " ".join(filter(None, (", ".join(one.other_class_names), one.other_source and f"({one.other_source})"))),
+                one.prediction, output.when(one.accept_time),
+            )
+            for one in found
+        ],
+    )  # fmt: skip
 
 
 @app.command("unmatched")

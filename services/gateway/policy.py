@@ -106,6 +106,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.labeling.v1.FeedbackLedgerService": {
         "GetFeedbackStats": _of_model("parent"),
+        "ListFeedbackIssues": _of_model("parent"),
         "ListUnmatchedFeedback": _of_model("parent"),
     },
     "regrow.training.v1.DesignService": {

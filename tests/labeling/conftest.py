@@ -48,7 +48,15 @@ class World:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the data set, the spec and the labelers are made, to be copied by each test."""
     folder = tmp_path_factory.mktemp("labeling-template")
-    database, objects, _, datasets = _opened(folder)
+    database, objects, log, datasets = _opened(folder)
+    _fill(database, objects, datasets)
+    log.close()
+    database.close()
+    return folder
+
+
+def _fill(database: Database, objects: DirectoryStore, datasets: Datasets) -> None:
+    """The data set, its spec and two labelers."""
     order = ImportOrder(
         parent=SHOP,
         dataset_id="comments",
@@ -61,8 +69,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labelers = Labelers(database, objects)
     labelers.create(SHOP, "people", Labeler(name="", problem_spec=SPEC, definition=Human(gold=True)))
     labelers.create(SHOP, "crowd", Labeler(name="", problem_spec=SPEC, definition=Imported(origin="a crowd")))
-    database.close()
-    return folder
 
 
 @pytest.fixture
@@ -75,8 +81,20 @@ def world(template: Path, tmp_path: Path) -> Iterator[World]:
     database.close()
 
 
-def _opened(folder: Path) -> tuple[Database, DirectoryStore, SqliteLog, Datasets]:
-    database = open_database(f"sqlite:///{folder / 'labeling.db'}", migrations=app.MIGRATIONS)
+@pytest.fixture
+def postgres_world(tmp_path: Path, postgres_database: str) -> Iterator[World]:
+    """The same with its database on PostgreSQL."""
+    folder = tmp_path / "postgres-world"
+    database, objects, log, datasets = _opened(folder, postgres_database)
+    _fill(database, objects, datasets)
+    yield World(folder, database, objects, log, datasets)
+    log.close()
+    database.close()
+
+
+def _opened(folder: Path, url: str = "") -> tuple[Database, DirectoryStore, SqliteLog, Datasets]:
+    """What lies in the folder; the database at `url`, else in the folder too."""
+    database = open_database(url or f"sqlite:///{folder / 'labeling.db'}", migrations=app.MIGRATIONS)
     objects, log = DirectoryStore(folder / "objects"), SqliteLog(folder / "events.db")
     log.ensure_topics()
     return database, objects, log, Datasets(database, objects, folder / "scratch")

@@ -40,6 +40,11 @@ class FeedbackLedgerServiceStub:
                 request_serializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.GetFeedbackStatsRequest.SerializeToString,
                 response_deserializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.FeedbackStats.FromString,
                 _registered_method=True)
+        self.ListFeedbackIssues = channel.unary_unary(
+                '/regrow.labeling.v1.FeedbackLedgerService/ListFeedbackIssues',
+                request_serializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesRequest.SerializeToString,
+                response_deserializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesResponse.FromString,
+                _registered_method=True)
         self.ListUnmatchedFeedback = channel.unary_unary(
                 '/regrow.labeling.v1.FeedbackLedgerService/ListUnmatchedFeedback',
                 request_serializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListUnmatchedFeedbackRequest.SerializeToString,
@@ -53,6 +58,15 @@ class FeedbackLedgerServiceServicer:
 
     def GetFeedbackStats(self, request, context):
         """Counts of one model's feedback by fate, and how far the consumer is behind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFeedbackIssues(self, request, context):
+        """Lists feedback that had something odd about it, newest first: what became of it, and what it stands against. Issues are
+        kept for 90 days; the counts of GetFeedbackStats go on. Feedback that the gateway refused was never accepted, and is told
+        to its sender alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +86,11 @@ def add_FeedbackLedgerServiceServicer_to_server(servicer, server):
                     servicer.GetFeedbackStats,
                     request_deserializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.GetFeedbackStatsRequest.FromString,
                     response_serializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.FeedbackStats.SerializeToString,
+            ),
+            'ListFeedbackIssues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFeedbackIssues,
+                    request_deserializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesRequest.FromString,
+                    response_serializer=regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesResponse.SerializeToString,
             ),
             'ListUnmatchedFeedback': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUnmatchedFeedback,
@@ -107,6 +126,33 @@ class FeedbackLedgerService:
             '/regrow.labeling.v1.FeedbackLedgerService/GetFeedbackStats',
             regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.GetFeedbackStatsRequest.SerializeToString,
             regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.FeedbackStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFeedbackIssues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.labeling.v1.FeedbackLedgerService/ListFeedbackIssues',
+            regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesRequest.SerializeToString,
+            regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2.ListFeedbackIssuesResponse.FromString,
             options,
             channel_credentials,
             insecure,

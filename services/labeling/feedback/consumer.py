@@ -19,13 +19,13 @@ from services.common.errors import Unavailable
 from services.common.events.consume import run_consumer
 from services.common.events.port import FEEDBACK, PREDICTIONS, EventLog, Record
 from services.labeling.feedback.events import read_feedback, read_prediction
+from services.labeling.feedback.fates import FORGET_AT_ONCE, forget_issues, publish
 from services.labeling.feedback.joining import apply_feedback, apply_predictions
 from services.labeling.feedback.lag import GROUP, store_offsets
 from services.labeling.feedback.storage import PredictionRow
 
 KEEP_PREDICTIONS = timedelta(days=30)
 _FORGET_EVERY = timedelta(hours=1)
-_FORGET_AT_ONCE = 5_000
 
 _log = structlog.get_logger(__name__)
 
@@ -59,29 +59,32 @@ class FeedbackConsumer:
         """One batch of `regrow.predictions`. Raises `InvalidInput` before anything is written where a record can't be read."""
         events = [read_prediction(record) for record in records]
         with self._database.session() as session:
-            apply_predictions(session, events)
+            fates = apply_predictions(session, events, keep=self._keep)
             store_offsets(session, _after(records))
+        publish(fates)
         self._forget()
 
     def handle_feedback(self, records: Sequence[Record]) -> None:
         """One batch of `regrow.feedback`. Raises `InvalidInput` before anything is written where a record can't be read."""
         events = [read_feedback(record) for record in records]
         with self._database.session() as session:
-            apply_feedback(session, events)
+            fates = apply_feedback(session, events, keep=self._keep)
             store_offsets(session, _after(records))
+        publish(fates)
 
     def _run(self, topic: str, handle: Callable[[Sequence[Record]], None]) -> None:
         run_consumer(self._log, [topic], GROUP, handle, self._stop)
 
     def _forget(self) -> None:
-        """Now and then removes predictions that are too old to be named, a bounded number at a time."""
+        """Now and then removes predictions that are too old to be named, and old issues, a bounded number at a time."""
         if monotonic() - self._forgotten < _FORGET_EVERY.total_seconds():
             return
         try:
-            if forget_predictions(self._database, older_than=self._keep) < _FORGET_AT_ONCE:
+            forgotten = forget_predictions(self._database, older_than=self._keep), forget_issues(self._database)
+            if max(forgotten) < FORGET_AT_ONCE:
                 self._forgotten = monotonic()
         except Unavailable as error:
-            _log.warning("predictions_not_forgotten", problem=error.message)
+            _log.warning("old_feedback_not_forgotten", problem=error.message)
 
 
 def forget_predictions(database: Database, *, older_than: timedelta) -> int:
@@ -90,7 +93,7 @@ def forget_predictions(database: Database, *, older_than: timedelta) -> int:
         sa.select(PredictionRow.model, PredictionRow.prediction)
         .where(PredictionRow.received < now() - older_than)
         .order_by(PredictionRow.received)
-        .limit(_FORGET_AT_ONCE)
+        .limit(FORGET_AT_ONCE)
     )
     with database.session() as session:
         result = session.execute(

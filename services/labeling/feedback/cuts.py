@@ -28,7 +28,7 @@ from services.labeling.feedback.lag import applied
 from services.labeling.feedback.rows import fitted_rows
 from services.labeling.feedback.rules import Reason
 from services.labeling.feedback.storage import CutRow, CutVote, SubjectRow, UnmatchedRow
-from services.labeling.votes.ledger import newest_position, retract
+from services.labeling.votes.ledger import by_observation, newest_position, retract
 from services.labeling.votes.storage import Entry, LedgerEntry, chunks, hold, insert_entries
 
 Offsets = Mapping[tuple[str, int], int]
@@ -205,12 +205,13 @@ def _place_votes(session: Session, cut: CutRow) -> None:
 
 
 def _replaced(session: Session, cut: CutRow) -> list[int]:
-    """Placed votes that a later one of the same source about the same subject replaces."""
+    """Placed votes that another one of the same source about the same subject replaces: what was observed last stands."""
     votes = session.execute(
         _placed(cut)
         .where(~_retracted())
         .with_only_columns(LedgerEntry.position, LedgerEntry.labeler, LedgerEntry.subject)
-        .order_by(LedgerEntry.position)
+        .order_by(None)
+        .order_by(*by_observation())
     )
     newest: dict[tuple[str, str | None], int] = {}
     replaced: list[int] = []

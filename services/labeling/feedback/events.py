@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.events.v1 import events_pb2
 from services.common import names
@@ -16,8 +18,8 @@ from services.common.events.port import Record
 from services.labeling.feedback.rules import FeedbackEvent, Origin, PredictionEvent
 
 _MODEL = "projects/{project}/models/{model}"
-_LONGEST_ID = 400
-_LONGEST_SOURCE = 200
+_LONGEST_PREDICTION, _LONGEST_EVENT, _LONGEST_SOURCE = 400, 300, 120
+"""Characters, so that what names a vote or a subject fits its column."""
 
 M = TypeVar("M", bound=Message)
 
@@ -27,7 +29,7 @@ def read_prediction(record: Record) -> PredictionEvent:
     message = _parsed(events_pb2.Prediction, record)
     return PredictionEvent(
         model=_model(message.model),
-        prediction=_id(message.prediction_id, "prediction_id"),
+        prediction=_id(message.prediction_id, "prediction_id", _LONGEST_PREDICTION),
         version=message.version,
         features=_text(message.features),
         problem_spec=message.problem_spec,
@@ -38,17 +40,19 @@ def read_prediction(record: Record) -> PredictionEvent:
 def read_feedback(record: Record) -> FeedbackEvent:
     """Raises `InvalidField`. The gateway's time counts; where it says none, the log's."""
     message = _parsed(events_pb2.Feedback, record)
-    accepted = message.accept_time.ToDatetime(record.time.tzinfo) if message.HasField("accept_time") else record.time
+    accepted = _time(message.accept_time, "accept_time") if message.HasField("accept_time") else record.time
+    observed = _time(message.observe_time, "observe_time") if message.HasField("observe_time") else accepted
     return FeedbackEvent(
         model=_model(message.model),
-        event_id=_id(message.event_id, "event_id"),
-        prediction=_id(message.prediction_id, "prediction_id") if message.prediction_id else "",
+        event_id=_id(message.event_id, "event_id", _LONGEST_EVENT),
+        prediction=_id(message.prediction_id, "prediction_id", _LONGEST_PREDICTION) if message.prediction_id else "",
         features=_text(message.features) if message.HasField("features") else None,
         classes=tuple(message.class_names),
         source=_source(message.source),
         problem_spec=message.problem_spec,
         dataset=message.dataset,
         accepted=accepted,
+        observed=observed,
         origin=Origin(topic=record.topic, partition=record.partition, offset=record.offset),
     )
 
@@ -60,14 +64,21 @@ def _parsed(kind: type[M], record: Record) -> M:
         raise InvalidField("value", f"isn't a {kind.DESCRIPTOR.full_name} message.") from None
 
 
+def _time(time: Timestamp, field: str) -> datetime:
+    try:
+        return time.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "lies outside the years 1 to 9999.") from None
+
+
 def _model(name: str) -> str:
     names.parse(_MODEL, name, field="model")
     return name
 
 
-def _id(value: str, field: str) -> str:
-    if not value or len(value) > _LONGEST_ID or "\0" in value:
-        raise InvalidField(field, f"must have 1 to {_LONGEST_ID} characters, none of them NUL.")
+def _id(value: str, field: str, longest: int) -> str:
+    if not value or len(value) > longest or "\0" in value:
+        raise InvalidField(field, f"must have 1 to {longest} characters, none of them NUL.")
     return value
 
 

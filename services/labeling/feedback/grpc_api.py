@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,11 +14,12 @@ from services.common.errors import InvalidField, PermissionDenied
 from services.common.events.port import FEEDBACK
 from services.common.idempotency import fingerprint
 from services.common.rpc.principal import current_principal
-from services.labeling.feedback.handlers import Feedback, Unmatched
+from services.labeling.feedback.handlers import Feedback, Issue, Unmatched
 from services.labeling.feedback.regrowth import Regrowth
 
 LEDGER_SERVICE = "regrow.labeling.v1.FeedbackLedgerService"
 REGROWTH_SERVICE = "regrow.labeling.v1.RegrowthService"
+_FATE = "FEEDBACK_FATE_"
 
 
 class FeedbackLedgerServicer(rpc.FeedbackLedgerServiceServicer):
@@ -31,7 +35,18 @@ class FeedbackLedgerServicer(rpc.FeedbackLedgerServiceServicer):
             model=request.parent, votes=stats.votes, used=stats.used, unmatched=stats.unmatched, repeated_count=stats.repeated,
             predictions=stats.predictions, lag=stats.lag,
             sources=[pb.SourceCount(source=s.source, labeler=s.labeler, votes=s.votes) for s in stats.sources],
+            fates=[pb.FateCount(fate=_fate(fate), count=count) for fate, count in sorted(stats.fates.items())],
         )  # fmt: skip
+
+    def ListFeedbackIssues(
+        self, request: pb.ListFeedbackIssuesRequest, context: grpc.ServicerContext
+    ) -> pb.ListFeedbackIssuesResponse:
+        """See the proto."""
+        fate = pb.FeedbackFate.Name(request.fate).removeprefix(_FATE) if request.fate else ""
+        found, token = self._feedback.issues(
+            request.parent, fate=fate, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListFeedbackIssuesResponse(issues=map(_issue, found), next_page_token=token)
 
     def ListUnmatchedFeedback(
         self, request: pb.ListUnmatchedFeedbackRequest, context: grpc.ServicerContext
@@ -80,10 +95,26 @@ def _check_service() -> None:
         raise PermissionDenied("RegrowthService is for Regrow's own services. Use PolicyService.TriggerRegrowth instead.")
 
 
+def _fate(name: str) -> Any:
+    return pb.FeedbackFate.Value(_FATE + name)
+
+
+def _issue(found: Issue) -> pb.FeedbackIssue:
+    return pb.FeedbackIssue(
+        event_id=found.event_id, source=found.source, prediction=found.prediction, class_names=found.classes,
+        fate=_fate(found.fate), other_source=found.other_source, other_class_names=found.other_classes,
+        observe_time=_timestamp(found.observed), accept_time=_timestamp(found.accepted),
+    )  # fmt: skip
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(time)
+    return made
+
+
 def _unmatched(found: Unmatched) -> pb.UnmatchedFeedback:
-    accepted = Timestamp()
-    accepted.FromDatetime(found.accepted)
     return pb.UnmatchedFeedback(
         event_id=found.event_id, prediction=found.prediction, source=found.source, class_names=found.classes,
-        reason=found.reason, accept_time=accepted,
+        reason=found.reason, accept_time=_timestamp(found.accepted),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,8 +12,18 @@ from sqlalchemy.orm import Session, aliased
 from services.common import names, paging
 from services.common.database import Database
 from services.common.events.port import EventLog
+from services.labeling.feedback.fates import VOTED
 from services.labeling.feedback.lag import lag
-from services.labeling.feedback.storage import CutRow, CutVote, PredictionRow, RepeatedCount, SubjectRow, UnmatchedRow
+from services.labeling.feedback.rules import Fate
+from services.labeling.feedback.storage import (
+    CutRow,
+    CutVote,
+    FateCount,
+    IssueRow,
+    PredictionRow,
+    SubjectRow,
+    UnmatchedRow,
+)  # fmt: skip
 from services.labeling.votes import storage as votes_storage
 from services.labeling.votes.ledger import classes_of
 from services.labeling.votes.storage import Entry, LedgerEntry
@@ -40,6 +51,24 @@ class Stats:
     predictions: int
     lag: int
     sources: tuple[SourceCount, ...]
+    fates: Mapping[str, int]
+    """How many events ever met each fate or reason; those that are only votes aren't told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """Something odd about an event. `other_classes` of `other_source` is what it stands against."""
+
+    sequence: int
+    event_id: str
+    source: str
+    prediction: str
+    classes: tuple[str, ...]
+    fate: str
+    other_source: str
+    other_classes: tuple[str, ...]
+    observed: datetime
+    accepted: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +95,32 @@ class Feedback:
         """Zeros for a model that nothing was heard of. Raises `InvalidField`."""
         names.parse(MODEL, model, "parent")
         with self._database.reading() as session:
-            sources = _sources(session, model)
+            sources, fates = _sources(session, model), _fates(session, model)
             return Stats(
                 votes=sum(source.votes for source in sources),
                 used=_count(session, _used(model)),
                 unmatched=_count(session, sa.select(UnmatchedRow.sequence).where(UnmatchedRow.model == model)),
-                repeated=session.scalar(sa.select(RepeatedCount.count).where(RepeatedCount.model == model)) or 0,
+                repeated=fates.get(Fate.REPEATED, 0) + fates.get(Fate.REUSED_ID, 0),
                 predictions=_count(session, sa.select(PredictionRow.prediction).where(PredictionRow.model == model)),
                 lag=lag(session, self._log),
                 sources=sources,
+                fates=fates,
             )
+
+    def issues(self, model: str, *, fate: str = "", page_size: int, page_token: str) -> tuple[list[Issue], str]:
+        """A page, newest first, and the next page's token."""
+        names.parse(MODEL, model, "parent")
+        wanted = paging.page(page_size, page_token, query=f"{model} {fate}")
+        query = sa.select(IssueRow).where(IssueRow.model == model)
+        if fate:
+            query = query.where(IssueRow.fate == fate)
+        if wanted.after is not None:
+            query = query.where(IssueRow.sequence < int(wanted.after.get("sequence") or 0))
+        with self._database.reading() as session:
+            rows = session.scalars(query.order_by(IssueRow.sequence.desc()).limit(wanted.limit + 1)).all()
+        kept = [_issue(row) for row in rows[: wanted.limit]]
+        more = len(rows) > wanted.limit
+        return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=f"{model} {fate}") if more else ""
 
     def unmatched(self, model: str, *, page_size: int, page_token: str) -> tuple[list[Unmatched], str]:
         """A page, newest first, and the next page's token."""
@@ -91,7 +136,7 @@ class Feedback:
         return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=model) if more else ""
 
     def applied_events(self, model: str) -> tuple[list[str], list[str]]:
-        """The event ids in the ledger, and those that are unmatched; each id is in one of the two, once."""
+        """The event ids in the ledger, and those that are unmatched; a source's id is in one of the two, once."""
         names.parse(MODEL, model, "model")
         with self._database.reading() as session:
             ledger = session.scalars(_votes(model).with_only_columns(LedgerEntry.event_id).order_by(LedgerEntry.position)).all()
@@ -130,8 +175,21 @@ def _sources(session: Session, model: str) -> tuple[SourceCount, ...]:
     return tuple(SourceCount(source=source, labeler=labeler, votes=votes) for source, labeler, votes in session.execute(query))
 
 
+def _fates(session: Session, model: str) -> dict[str, int]:
+    query = sa.select(FateCount).where(FateCount.model == model, FateCount.fate != VOTED)
+    return {row.fate: row.count for row in session.scalars(query)}
+
+
 def _count(session: Session, query: sa.Select[int] | sa.Select[str]) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+
+
+def _issue(row: IssueRow) -> Issue:
+    return Issue(
+        sequence=row.sequence, event_id=row.event_id, source=row.source, prediction=row.prediction,
+        classes=classes_of(row.classes), fate=row.fate, other_source=row.other_source,
+        other_classes=classes_of(row.other_classes), observed=row.observed, accepted=row.accepted,
+    )  # fmt: skip
 
 
 def _read(row: UnmatchedRow) -> Unmatched:

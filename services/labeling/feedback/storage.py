@@ -1,6 +1,6 @@
-"""Tables of feedback: the join table of predictions, subjects, unmatched events, applied offsets, cuts.
+"""Tables of feedback: the join table of predictions, subjects, unmatched events, what is odd, applied offsets, cuts.
 
-An accepted event id is in exactly one of two places: in the ledger (`LedgerEntry.event_id`) or in `feedback_unmatched`.
+An accepted event is in exactly one of two places, by its source and id: in the ledger or in `feedback_unmatched`.
 """
 
 from __future__ import annotations
@@ -60,9 +60,11 @@ class UnmatchedRow(LabelingTable):
     topic: Mapped[str] = mapped_column(sa.String(100))
     partition: Mapped[int]
     log_offset: Mapped[int] = mapped_column(sa.BigInteger)
+    observed: Mapped[datetime | None]
+    fingerprint: Mapped[str | None] = mapped_column(sa.String(32))
 
     __table_args__ = (
-        sa.UniqueConstraint("model", "event_id"),
+        sa.UniqueConstraint("model", "source", "event_id"),
         sa.Index(None, "model", "prediction"),
         {"sqlite_autoincrement": True},
     )
@@ -78,12 +80,38 @@ class AppliedOffset(LabelingTable):
     next_offset: Mapped[int] = mapped_column(sa.BigInteger)
 
 
-class RepeatedCount(LabelingTable):
-    """How many events of a model repeated an event id."""
+class IssueRow(LabelingTable):
+    """An event with something odd about it, once for each odd thing; kept for a bounded time, while the counts go on."""
 
-    __tablename__ = "feedback_repeated"
+    __tablename__ = "feedback_issues"
+
+    sequence: Mapped[int] = mapped_column(Position, primary_key=True, autoincrement=True)
+    model: Mapped[str] = mapped_column(sa.String(200))
+    event_id: Mapped[str] = mapped_column(sa.String(400))
+    source: Mapped[str] = mapped_column(sa.String(200))
+    prediction: Mapped[str] = mapped_column(sa.String(400))
+    classes: Mapped[str] = mapped_column(sa.Text)
+    fate: Mapped[str] = mapped_column(sa.String(40))
+    other_source: Mapped[str] = mapped_column(sa.String(200), default="")
+    other_classes: Mapped[str] = mapped_column(sa.Text, default="[]")
+    observed: Mapped[datetime]
+    accepted: Mapped[datetime]
+    noted: Mapped[datetime] = mapped_column(default=now, index=True)
+
+    __table_args__ = (
+        sa.Index(None, "model", "fate"),
+        sa.Index("ix_feedback_issues_event", "model", "source", "event_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class FateCount(LabelingTable):
+    """How many events of a model met a fate, ever."""
+
+    __tablename__ = "feedback_fates"
 
     model: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
+    fate: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     count: Mapped[int] = mapped_column(sa.BigInteger)
 
 

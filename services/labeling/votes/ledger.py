@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from services.common.database import now
+from services.common.database import UtcDateTime, now
 from services.labeling.votes.rules import Ballot, Drawn, KeptVote, Key, NewVote, key_of
 from services.labeling.votes.storage import Entry, LedgerEntry, chunks, hold, insert_entries
 
@@ -178,6 +178,12 @@ def classes_of(text: str) -> tuple[str, ...]:
 def classes_text(classes: Sequence[str]) -> str:
     """Inverse of `classes_of`."""
     return _encoded(tuple(classes))
+
+
+def by_observation() -> tuple[sa.ColumnElement[Any], ...]:
+    """The order in which labels became known: by when they were observed, and at the same moment as they came."""
+    observed = sa.func.coalesce(LedgerEntry.observed, LedgerEntry.created, type_=UtcDateTime())
+    return observed, LedgerEntry.position.expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,12 @@ class LedgerEntry(LabelingTable):
     topic: Mapped[str | None] = mapped_column(sa.String(100))
     partition: Mapped[int | None]
     log_offset: Mapped[int | None] = mapped_column(sa.BigInteger)
+    observed: Mapped[datetime | None]
+    fingerprint: Mapped[str | None] = mapped_column(sa.String(32))
 
     __table_args__ = (
         sa.UniqueConstraint("dataset", "vote_id"),
-        sa.UniqueConstraint("model", "event_id"),
+        sa.UniqueConstraint("model", "annotator", "event_id"),
         sa.Index(None, "dataset", "labeler", "row"),
         sa.Index(None, "model", "subject"),
         {"sqlite_autoincrement": True},

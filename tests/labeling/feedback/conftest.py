@@ -47,7 +47,7 @@ class Production:
 
     def label(
         self, event_id: str, prediction: str = "", classes: tuple[str, ...] = ("spam",), source: str = "app",
-        model: str = MODEL, features: dict[str, object] | None = None, spec: str | None = None,
+        model: str = MODEL, features: dict[str, object] | None = None, spec: str | None = None, hour: int = 0,
     ) -> int:  # fmt: skip
         """Answers the event's offset."""
         message = events_pb2.Feedback(
@@ -55,6 +55,7 @@ class Production:
             problem_spec=self.world.spec if spec is None else spec, dataset=self.world.dataset,
         )  # fmt: skip
         message.accept_time.FromDatetime(datetime(2026, 5, 1, tzinfo=UTC))
+        message.observe_time.FromDatetime(datetime(2026, 4, 30, hour, tzinfo=UTC))
         if features is not None:
             message.features.update(features)
         self.sent.append(event_id)

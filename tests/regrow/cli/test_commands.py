@@ -212,6 +212,28 @@ def test_feedback_from_a_file_tells_features_from_labels(run: Run, gateway: Any,
     assert list(second.class_names) == ["ham", "spam"]
 
 
+def test_odd_feedback_is_listed_with_what_it_stands_against(run: Run, gateway: Any) -> None:
+    issue = feedback_ledger_pb2.FeedbackIssue(
+        event_id="e7", source="shop", class_names=["ham"], other_class_names=["spam"], other_source="desk",
+        fate=feedback_ledger_pb2.FEEDBACK_FATE_DISAGREED,
+    )  # fmt: skip
+    gateway.on("ListFeedbackIssues", lambda _: feedback_ledger_pb2.ListFeedbackIssuesResponse(issues=[issue]))
+    code, out, _ = run("feedback", "issues", "m", "--fate", "disagreed")
+    assert code == 0
+    assert all(words in out for words in ("e7", "shop", "ham", "disagreed", "spam (desk)"))
+    assert gateway.requests[-1].fate == feedback_ledger_pb2.FEEDBACK_FATE_DISAGREED
+    code, _, err = run("feedback", "issues", "m", "--fate", "lost")
+    assert (code, "is none of: repeated, reused_id" in err) == (1, True)
+
+
+def test_the_stats_of_feedback_tell_the_fates_that_were_met(run: Run, gateway: Any) -> None:
+    met = feedback_ledger_pb2.FateCount(fate=feedback_ledger_pb2.FEEDBACK_FATE_LATE, count=1234)
+    gateway.on("GetFeedbackStats", lambda request: feedback_ledger_pb2.FeedbackStats(model=request.parent, fates=[met]))
+    code, out, _ = run("feedback", "stats", "m")
+    assert code == 0
+    assert "came after their regrowth" in out and "1,234" in out and "disagreed" not in out
+
+
 def test_votes_from_a_file_have_ids_of_their_content(run: Run, gateway: Any, tmp_path: Path) -> None:
     gateway.on("GetLabeler", lambda _: labelers_pb2.Labeler(problem_spec="projects/default/problemSpecs/s"))
     gateway.on("GetProblemSpec", lambda _: problem_spec_pb2.ProblemSpec(dataset="projects/default/datasets/d"))
