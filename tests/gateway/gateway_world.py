@@ -242,16 +242,22 @@ class Training(runs_pb2_grpc.RunServiceServicer, policies_pb2_grpc.PolicyService
         self.recorder.note(request, context)
         if request.name.endswith("/missing"):
             raise NotFound("run", request.name)
+        gone = threading.Event()
+
+        def ended() -> None:
+            gone.set()
+            self.recorder.cancelled.set()
+
+        # At the beginning: a caller may leave as soon as it has the last message, before the line after its `yield`.
+        if request.name.endswith("/endless") and not context.add_callback(ended):
+            ended()
         for sequence in range(request.after_sequence + 1, 4):
             yield runs_pb2.RunEvent(sequence=sequence, message=f"step {sequence}")
         if request.name.endswith("/fails"):
             raise NotFound("run", request.name, "It was deleted.")
         if request.name.endswith("/endless"):
             self.recorder.streaming.set()
-            gone = threading.Event()
-            context.add_callback(gone.set)
-            if gone.wait(20):
-                self.recorder.cancelled.set()
+            gone.wait(60)
 
 
 class RunningGateway:
