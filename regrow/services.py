@@ -14,7 +14,7 @@ from regrow.calling import (
     ServerStream,
     Unary,
 )
-from regrow.gateway.v1 import gateway_pb2
+from regrow.gateway.v1 import audit_pb2, gateway_pb2
 from regrow.labeling.v1 import (
     annotation_pb2,
     datasets_pb2,
@@ -111,6 +111,10 @@ class KeyService:
         for an expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of
         others.
         """
+        self.GetKey: Unary[gateway_pb2.GetKeyRequest, gateway_pb2.Key] = Unary(
+            channel, calls, "/regrow.gateway.v1.KeyService/GetKey", gateway_pb2.GetKeyRequest, gateway_pb2.Key
+        )
+        """Reads a key, without its secret. Returns `NOT_FOUND`."""
         self.ListKeys: Paged[gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse, gateway_pb2.Key] = Paged(
             channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
         )
@@ -148,6 +152,26 @@ class SystemService:
             channel, calls, "/regrow.gateway.v1.SystemService/GetStatus", gateway_pb2.GetStatusRequest, gateway_pb2.Status
         )
         """Asks every service how it is, and lists the models that this gateway has loaded."""
+
+
+class AuditService:
+    """The audit log: every call that changed something or tried to, and every call that was refused for lack of a right. An
+    event is kept before the call is answered, and also told on the topic `regrow.audit`.
+    """
+
+    def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
+        self.ListAuditEvents: Paged[
+            audit_pb2.ListAuditEventsRequest, audit_pb2.ListAuditEventsResponse, audit_pb2.AuditEvent
+        ] = Paged(
+            channel,
+            calls,
+            "/regrow.gateway.v1.AuditService/ListAuditEvents",
+            audit_pb2.ListAuditEventsRequest,
+            audit_pb2.ListAuditEventsResponse,
+        )
+        """Lists events, newest first; an admin of some projects sees theirs alone. Returns `INVALID_ARGUMENT` for a wrong
+        page token.
+        """
 
 
 class DatasetService:
@@ -808,6 +832,7 @@ class Services:
         self.feedback = FeedbackService(channel, calls)
         self.keys = KeyService(channel, calls)
         self.system = SystemService(channel, calls)
+        self.audit = AuditService(channel, calls)
         self.datasets = DatasetService(channel, calls)
         self.votes = VoteService(channel, calls)
         self.annotation = AnnotationService(channel, calls)

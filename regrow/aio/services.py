@@ -13,7 +13,7 @@ from regrow.aio.calling import (
     AsyncServerStream,
     AsyncUnary,
 )
-from regrow.gateway.v1 import gateway_pb2
+from regrow.gateway.v1 import audit_pb2, gateway_pb2
 from regrow.labeling.v1 import (
     annotation_pb2,
     datasets_pb2,
@@ -114,6 +114,10 @@ class AsyncKeyService:
         for an expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of
         others.
         """
+        self.GetKey: AsyncUnary[gateway_pb2.GetKeyRequest, gateway_pb2.Key] = AsyncUnary(
+            channel, calls, "/regrow.gateway.v1.KeyService/GetKey", gateway_pb2.GetKeyRequest, gateway_pb2.Key
+        )
+        """Reads a key, without its secret. Returns `NOT_FOUND`."""
         self.ListKeys: AsyncPaged[gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse, gateway_pb2.Key] = AsyncPaged(
             channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
         )
@@ -151,6 +155,26 @@ class AsyncSystemService:
             channel, calls, "/regrow.gateway.v1.SystemService/GetStatus", gateway_pb2.GetStatusRequest, gateway_pb2.Status
         )
         """Asks every service how it is, and lists the models that this gateway has loaded."""
+
+
+class AsyncAuditService:
+    """The audit log: every call that changed something or tried to, and every call that was refused for lack of a right. An
+    event is kept before the call is answered, and also told on the topic `regrow.audit`.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ListAuditEvents: AsyncPaged[
+            audit_pb2.ListAuditEventsRequest, audit_pb2.ListAuditEventsResponse, audit_pb2.AuditEvent
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.gateway.v1.AuditService/ListAuditEvents",
+            audit_pb2.ListAuditEventsRequest,
+            audit_pb2.ListAuditEventsResponse,
+        )
+        """Lists events, newest first; an admin of some projects sees theirs alone. Returns `INVALID_ARGUMENT` for a wrong
+        page token.
+        """
 
 
 class AsyncDatasetService:
@@ -821,6 +845,7 @@ class AsyncServices:
         self.feedback = AsyncFeedbackService(channel, calls)
         self.keys = AsyncKeyService(channel, calls)
         self.system = AsyncSystemService(channel, calls)
+        self.audit = AsyncAuditService(channel, calls)
         self.datasets = AsyncDatasetService(channel, calls)
         self.votes = AsyncVoteService(channel, calls)
         self.annotation = AsyncAnnotationService(channel, calls)

@@ -142,6 +142,20 @@ def rotate(
     output.say(f"The new secret, shown this once:\n  {made.secret}")
 
 
+@keys.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="The key's name, as `regrow keys list` shows it.")], json: Json = False
+) -> None:
+    """Show a key: what it may do, when it was last used, when it ends. Never its secret."""
+    with connect() as client:
+        key = client.keys.GetKey(gateway_pb2.GetKeyRequest(name=f"keys/{name.removeprefix('keys/')}"))
+    if json:
+        return output.show_json(key)
+    times = {"made": key.create_time, "last used": key.last_use_time, "secret before ends": key.former_expire_time}
+    facts = {"name": key.name, **_facts_of(key), "begins with": key.prefix}
+    output.facts({**facts, **{word: output.when(stamp) for word, stamp in times.items() if stamp.seconds}})
+
+
 @keys.command("list")
 def list_keys(
     revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked keys too.")] = False, json: Json = False

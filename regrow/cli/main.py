@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import regrow
-from regrow.cli import access, datasets, feedback, labelers, labels, models, output, policies, runs, specs, stack, trying
+from regrow.cli import access, audit, datasets, feedback, labelers, labels, models, output, policies, runs, specs, stack, trying
 from regrow.cli.options import Mistake
 from regrow.errors import CallError
 from regrow.local import LaunchError
@@ -47,6 +47,7 @@ app.add_typer(feedback.app, name="feedback", rich_help_panel=SERVE)
 app.add_typer(policies.app, name="policy", rich_help_panel=SERVE)
 app.command("login", rich_help_panel=ACCESS)(access.login)
 app.add_typer(access.keys, name="keys", rich_help_panel=ACCESS)
+app.add_typer(audit.app, name="audit", rich_help_panel=ACCESS)
 
 
 def _version(asked: bool) -> None:

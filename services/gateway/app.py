@@ -26,6 +26,8 @@ from services.common.settings import load
 from services.common.telemetry import address_in_use, configure_logging, serve_metrics
 from services.common.tracing import start_tracing
 from services.gateway import forwarding
+from services.gateway.audit.grpc_api import AuditApi
+from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
 from services.gateway.calls import Calls
 from services.gateway.feedback.door import Feedback
@@ -93,11 +95,12 @@ class Gateway:
         self.keys = KeyRing(database, pepper)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
+        self._trail = Trail(database, events, days=settings.audit_days)
         feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys)
-        local = local_calls(self._predictor, feedback, keys, self._system)
+        local = local_calls(self._predictor, feedback, keys, AuditApi(database), self._system)
         projects = Projects(self._upstreams.channel("registry"))
         callers, streams = Callers(self.keys, _tokens(settings)), local_streams(self._feedback_streams)
-        self._calls = Calls(callers, self._upstreams, local, projects, streams)
+        self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
@@ -111,6 +114,7 @@ class Gateway:
         """Serves what was served last at once; asks the registry for a moment, and goes on without it if it must."""
         self._follower.start_from_copy()
         await self.keys.refresh()
+        self._trail.start()
         self._run(self._follower.run())
         self._run(self.keys.keep_fresh())
         with contextlib.suppress(RegrowError, TimeoutError):
@@ -146,6 +150,7 @@ class Gateway:
         await asyncio.to_thread(self._predictor.close)
         await asyncio.to_thread(self._predictions.close, _FLUSH_SECONDS)
         await asyncio.to_thread(self._feedback.close, _FLUSH_SECONDS)
+        await asyncio.to_thread(self._trail.close, _FLUSH_SECONDS)
         with contextlib.suppress(RegrowError):
             await self.keys.write_uses()
         await self._upstreams.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
@@ -21,12 +21,14 @@ from google.protobuf.message import DecodeError, Message
 from prometheus_client import Counter, Histogram
 
 from services.common import tracing
-from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, InvalidField, InvalidFields
-from services.common.rpc.principal import Call, Principal, entered
+from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, InvalidField, InvalidFields, RegrowError
+from services.common.rpc.principal import Call, Principal, current_call, entered
 from services.common.rpc.status import HTTP_STATUS, code_of, known
 from services.common.telemetry import REQUESTS, RUNNING, SECONDS
+from services.gateway.audit.handlers import Audit
+from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
-from services.gateway.methods import GATEWAY, Method
+from services.gateway.methods import GATEWAY, Method, public_methods
 from services.gateway.policy import RULES, check_request, check_role, project_in
 from services.gateway.projects import Projects
 from services.gateway.upstreams import Upstreams, pump, told
@@ -53,6 +55,9 @@ _UNLOGGED = frozenset({
     "/regrow.gateway.v1.SystemService/GetStatus",
 })  # fmt: skip
 """Calls that come by the thousand: counted, but logged only where they fail."""
+
+_BEFORE_SECONDS = 2.0
+"""How long a change waits for what was before it."""
 
 _ASK_NOBODY = ("labeling", "training")
 """Services that know names alone: that a project exists is checked for them. The registry knows by itself."""
@@ -81,12 +86,14 @@ class Calls:
         local: Mapping[str, Local],
         projects: Projects,
         streams: Mapping[str, LocalStream],
+        trail: Trail,
     ) -> None:
         self._callers = callers
         self._upstreams = upstreams
         self._local = local
         self._projects = projects
         self._local_streams = streams
+        self._audit = Audit(trail, self._read)
         self._validator = protovalidate.Validator()
         self._streams: set[Any] = set()
         self.after: dict[str, Callable[[], None]] = {}
@@ -118,6 +125,8 @@ class Calls:
             finally:
                 _running.dec()
                 _observe(method, call, outcome, reason, time.perf_counter() - began)
+                if outcome is not grpc.StatusCode.OK:
+                    self._audit.failed(method, RULES[method.path], call, outcome.name, reason)
                 if span is not None and arrived is not None:
                     status = HTTP_STATUS[outcome] if "http.route" in arrived.attributes else 0
                     span.answered(outcome.name, reason, http_status=status)
@@ -130,6 +139,8 @@ class Calls:
 
     async def admit(self, method: Method, request: Message, principal: Principal, *, size: int, may_omit: bool = False) -> None:
         """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`; `NotFound` for a project that doesn't exist."""
+        if not may_omit and (call := current_call()) is not None:
+            call.request = request
         if size > _BIG_BYTES:
             await asyncio.to_thread(self._admit, method, request, principal, may_omit)
         else:
@@ -148,7 +159,18 @@ class Calls:
             raise InvalidField("request", f"isn't a {method.request.DESCRIPTOR.full_name}.") from None
 
     async def answer(self, method: Method, request: Message, content: bytes | None = None) -> Message | bytes:
-        """A message where this process answers, bytes where another service did."""
+        """A message where this process answers, bytes where another service did. A change is in the audit log by then."""
+        if RULES[method.path].changes:
+            return await self._changed(method, request, self._answered(method, request, content))
+        return await self._answered(method, request, content)
+
+    async def answer_stream(self, method: Method, messages: AsyncIterator[bytes]) -> bytes:
+        """The answer to a stream of messages that were admitted one by one."""
+        answered = self._answered_stream(method, messages)
+        response = await self._changed(method, None, answered) if RULES[method.path].changes else await answered
+        return response if isinstance(response, bytes) else response.SerializeToString()
+
+    async def _answered(self, method: Method, request: Message, content: bytes | None) -> Message | bytes:
         local = self._local.get(method.path)
         if local is not None:
             return await local(request)
@@ -156,8 +178,7 @@ class Calls:
         self._succeeded(method)
         return response
 
-    async def answer_stream(self, method: Method, messages: AsyncIterator[bytes]) -> bytes:
-        """The answer to a stream of messages that were admitted one by one."""
+    async def _answered_stream(self, method: Method, messages: AsyncIterator[bytes]) -> Message | bytes:
         response = await pump(self.start(method, None), messages)
         self._succeeded(method)
         return response
@@ -165,6 +186,39 @@ class Calls:
     def local_stream(self, method: Method) -> LocalStream:
         """Who answers a call that streams both ways."""
         return self._local_streams[method.path]
+
+    async def _changed(
+        self, method: Method, request: Message | None, answered: Coroutine[Any, Any, Message | bytes]
+    ) -> Message | bytes:
+        """Makes a change between what was before and the event that tells of it."""
+        call = current_call()
+        assert call is not None
+        try:
+            before = await self._audit.begun(_getter(method), request)
+        except BaseException:
+            answered.close()
+            raise
+        response = await answered
+        told_of = response if isinstance(response, Message) else await self._decoded(method, response)
+        await self._audit.made(method, call, before, told_of)
+        return response
+
+    async def _decoded(self, method: Method, content: bytes) -> Message:
+        if len(content) > _BIG_BYTES:
+            return await asyncio.to_thread(method.response.FromString, content)
+        return method.response.FromString(content)
+
+    async def _read(self, getter: Method, name: str) -> Message | None:
+        """A resource by its name, for whoever calls; None where it can't be read. The change that follows says why."""
+        request = getter.request(name=name)
+        try:
+            async with asyncio.timeout(_BEFORE_SECONDS):
+                if (local := self._local.get(getter.path)) is not None:
+                    return await local(request)
+                content: bytes = await self._upstreams.start(getter, request.SerializeToString(), _BEFORE_SECONDS)
+                return getter.response.FromString(content)
+        except (RegrowError, grpc.aio.AioRpcError, TimeoutError, DecodeError):
+            return None
 
     def start(self, method: Method, content: bytes | None) -> Any:
         """A call to the service behind, as grpc.aio has it."""
@@ -188,6 +242,13 @@ class Calls:
         violations = self._validator.collect_violations(request)
         if violations:
             raise InvalidFields([FieldProblem(field=_path(v.proto.field), problem=f"{v.proto.message}.") for v in violations])
+
+
+@cache
+def _getter(method: Method) -> Method | None:
+    """The rpc that reads what a change changes."""
+    before = RULES[method.path].before
+    return public_methods()[f"/{method.service}/{before}"] if before else None
 
 
 def _path(field: Any) -> str:

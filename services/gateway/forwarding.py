@@ -77,6 +77,7 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
         request_id, authorization, left, arrived = _begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
+                call.peer = context.peer
                 request = await _admitted(calls, method, call, authorization, content)
                 response = await calls.answer(method, request, content)
                 return response.SerializeToString() if isinstance(response, Message) else response
@@ -92,6 +93,7 @@ def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
         request_id, authorization, left, arrived = _begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
+                call.peer = context.peer
                 await _admitted(calls, method, call, authorization, content)
                 upstream = calls.start(method, content)
                 try:
@@ -114,6 +116,7 @@ def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
         request_id, authorization, left, arrived = _begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
+                call.peer = context.peer
                 await calls.authenticate(method, call, authorization)
                 return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
         except RegrowError as error:
@@ -128,6 +131,7 @@ def _stream_stream(calls: Calls, method: Method) -> Callable[..., Any]:
         request_id, authorization, left, arrived = _begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
+                call.peer = context.peer
                 await calls.authenticate(method, call, authorization)
                 requests = _each_request(calls, method, call, contents)
                 async for message in calls.local_stream(method).messages(requests):

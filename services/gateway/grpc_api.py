@@ -11,6 +11,7 @@ from services.common.database import now
 from services.common.errors import InvalidField
 from services.common.names import parse
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
+from services.gateway.audit.grpc_api import AuditApi
 from services.gateway.calls import Local, LocalStream
 from services.gateway.feedback.door import Feedback
 from services.gateway.feedback.stream import FeedbackStreams
@@ -23,7 +24,7 @@ from services.gateway.system import System
 _PACKAGE = "/regrow.gateway.v1."
 
 
-def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: System) -> Mapping[str, Local]:
+def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, audit: AuditApi, system: System) -> Mapping[str, Local]:
     """The handlers of every rpc of `regrow.gateway.v1` that is answered at once."""
     return {
         f"{_PACKAGE}PredictionService/Predict": predictor.predict,
@@ -31,10 +32,12 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, system: 
         f"{_PACKAGE}FeedbackService/SendFeedback": feedback.send,
         f"{_PACKAGE}FeedbackService/BatchSendFeedback": feedback.batch_send,
         f"{_PACKAGE}KeyService/CreateKey": keys.create,
+        f"{_PACKAGE}KeyService/GetKey": keys.get,
         f"{_PACKAGE}KeyService/ListKeys": keys.list_keys,
         f"{_PACKAGE}KeyService/RotateKey": keys.rotate,
         f"{_PACKAGE}KeyService/RevokeKey": keys.revoke,
         f"{_PACKAGE}KeyService/GetCaller": keys.caller,
+        f"{_PACKAGE}AuditService/ListAuditEvents": audit.list_events,
         f"{_PACKAGE}SystemService/GetStatus": system.get_status,
     }
 
@@ -61,6 +64,11 @@ class KeyApi:
         key, secret = await asyncio.to_thread(self._keys.create, current_principal(), wish)
         self._ring.put(key)
         return gateway_pb2.CreateKeyResponse(key=self._proto(key), secret=secret)
+
+    async def get(self, request: gateway_pb2.GetKeyRequest) -> gateway_pb2.Key:
+        """One key."""
+        key_id = parse("keys/{key}", request.name)["key"]
+        return self._proto(await asyncio.to_thread(self._keys.find, current_principal(), key_id))
 
     async def list_keys(self, request: gateway_pb2.ListKeysRequest) -> gateway_pb2.ListKeysResponse:
         """A page, newest first."""

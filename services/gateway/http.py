@@ -40,6 +40,11 @@ class Exchange:
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = _request_id(self.headers)
+        self._client = scope.get("client")
+
+    def peer(self) -> str:
+        """The address that the request came from."""
+        return f"{self._client[0]}:{self._client[1]}" if self._client else ""
 
     def header(self, name: bytes) -> str:
         """A header's value, empty where it wasn't sent."""

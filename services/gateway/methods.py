@@ -31,6 +31,7 @@ FILES = (
     "regrow.training.v1.policies",
     "regrow.registry.v1.registry",
     "regrow.gateway.v1.gateway",
+    "regrow.gateway.v1.audit",
 )
 HTTP_BODY = "google.api.HttpBody"
 

@@ -31,6 +31,8 @@ class Rule:
     """The least role, the field that names the project (empty: the call is about none), and the longest it may take.
 
     `one_model`: the call is about one model, or about the caller itself, so a key that is narrowed to models may make it.
+    `changes`: it changes something, so an audit event is kept before it is answered; `before` is the rpc of the same service
+    that reads by name what it changes. Predictions and feedback are events themselves.
     """
 
     role: PublicRole
@@ -38,6 +40,8 @@ class Rule:
     seconds: float = QUICK
     every_project: bool = False
     one_model: bool = False
+    changes: bool = False
+    before: str = ""
 
 
 def _viewer(project: str = "name", seconds: float = QUICK) -> Rule:
@@ -48,16 +52,16 @@ def _of_model(project: str = "name", seconds: float = QUICK) -> Rule:
     return Rule(role="viewer", project=project, seconds=seconds, one_model=True)
 
 
-def _labeler(project: str = "parent", seconds: float = QUICK) -> Rule:
-    return Rule(role="labeler", project=project, seconds=seconds)
+def _labeler(project: str = "parent", seconds: float = QUICK, *, changes: bool = True) -> Rule:
+    return Rule(role="labeler", project=project, seconds=seconds, changes=changes)
 
 
-def _editor(project: str = "parent", seconds: float = QUICK) -> Rule:
-    return Rule(role="editor", project=project, seconds=seconds)
+def _editor(project: str = "parent", seconds: float = QUICK, *, before: str = "", changes: bool = True) -> Rule:
+    return Rule(role="editor", project=project, seconds=seconds, changes=changes, before=before)
 
 
-def _admin(project: str = "", *, every_project: bool = False) -> Rule:
-    return Rule(role="admin", project=project, every_project=every_project)
+def _admin(project: str = "", *, every_project: bool = False, before: str = "", changes: bool = True) -> Rule:
+    return Rule(role="admin", project=project, every_project=every_project, changes=changes, before=before)
 
 
 _BY_SERVICE: dict[str, dict[str, Rule]] = {
@@ -65,10 +69,10 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "ImportDataset": _editor(seconds=STREAM),
         "GetDataset": _viewer(),
         "ListDatasets": _viewer("parent"),
-        "DeleteDataset": _editor("name", SLOW),
+        "DeleteDataset": _editor("name", SLOW, before="GetDataset"),
         "GetDatasetVersion": _viewer(),
         "ListDatasetVersions": _viewer("parent"),
-        "UpdateSchema": _editor("name", SLOW),
+        "UpdateSchema": _editor("name", SLOW, before="GetDataset"),
         "AppendRows": _editor("name", SLOW),
         "GetProfile": _viewer(seconds=SLOW),
         "ListRows": _viewer("parent"),
@@ -81,10 +85,10 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.labeling.v1.LabelerService": {
         "CreateLabeler": _editor(),
-        "PreviewLabeler": _editor(seconds=SLOW),
+        "PreviewLabeler": _editor(seconds=SLOW, changes=False),
         "GetLabeler": _viewer(),
         "ListLabelers": _viewer("parent"),
-        "RetireLabeler": _editor("name"),
+        "RetireLabeler": _editor("name", before="GetLabeler"),
         "ApplyLabelers": _editor(seconds=SLOW),
     },
     "regrow.labeling.v1.VoteService": {
@@ -99,7 +103,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "ExportLabelSet": _viewer(seconds=STREAM),
     },
     "regrow.labeling.v1.AnnotationService": {
-        "NextRows": _labeler(seconds=SLOW),
+        "NextRows": _labeler(seconds=SLOW, changes=False),
         "SubmitAnnotation": _labeler(),
         "UndoAnnotation": _labeler(),
         "GetAnnotationProgress": _viewer("parent"),
@@ -117,12 +121,12 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "CreateRun": _editor(),
         "GetRun": _viewer(),
         "ListRuns": _viewer("parent"),
-        "CancelRun": _editor("name"),
+        "CancelRun": _editor("name", before="GetRun"),
         "WatchRun": _viewer(seconds=STREAM),
     },
     "regrow.training.v1.PolicyService": {
         "CreatePolicy": _editor(),
-        "UpdatePolicy": _editor("policy.name"),
+        "UpdatePolicy": _editor("policy.name", before="GetPolicy"),
         "GetPolicy": _viewer(),
         "ListPolicies": _viewer("parent"),
         "TriggerRegrowth": _editor("name"),
@@ -133,7 +137,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "CreateProject": _admin(every_project=True),
         "GetProject": _viewer(),
         "ListProjects": _viewer(""),
-        "DeleteProject": _admin("name"),
+        "DeleteProject": _admin("name", before="GetProject"),
     },
     "regrow.registry.v1.ModelService": {
         "CreateModel": _editor(),
@@ -147,7 +151,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "GetReceipt": _of_model(),
     },
     "regrow.registry.v1.AliasService": {
-        "SetAlias": _editor("name"),
+        "SetAlias": _editor("name", before="GetAlias"),
         "GetAlias": _of_model(),
         "ListAliases": _of_model("parent"),
         "ListAliasHistory": _of_model(),
@@ -167,10 +171,14 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.gateway.v1.KeyService": {
         "CreateKey": _admin(),
-        "ListKeys": _admin(),
-        "RotateKey": _admin(),
-        "RevokeKey": _admin(),
+        "GetKey": _admin(changes=False),
+        "ListKeys": _admin(changes=False),
+        "RotateKey": _admin(before="GetKey"),
+        "RevokeKey": _admin(before="GetKey"),
         "GetCaller": _of_model(""),
+    },
+    "regrow.gateway.v1.AuditService": {
+        "ListAuditEvents": _admin(changes=False),
     },
     "regrow.gateway.v1.SystemService": {
         "GetStatus": _of_model(""),

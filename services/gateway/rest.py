@@ -46,6 +46,7 @@ class Rest:
                 return
             arrived = _arrived(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
+                call.peer = exchange.peer
                 await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
                 await self._answer(exchange, found.route, found.values, call)
         except ClientGone:

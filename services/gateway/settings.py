@@ -45,6 +45,9 @@ class GatewaySettings(CommonSettings):
     oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
     """How far the clocks of issuer and gateway may be apart."""
 
+    audit_days: int = Field(default=400, ge=1)
+    """How long audit events are kept; the topic `regrow.audit` has a retention of its own."""
+
     max_body_bytes: int = Field(default=16 << 20, ge=1 << 10)
     """The largest JSON body. Uploads have `max_upload_bytes`."""
 

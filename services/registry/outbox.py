@@ -8,29 +8,21 @@ processes don't disturb each other: each begins behind the last noted change, so
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-import structlog
 
 from regrow.events.v1 import events_pb2
 from services.common import tracing
 from services.common.database import Database
-from services.common.errors import Unavailable
 from services.common.events.cloud_events import envelope
+from services.common.events.outbox import OutboxThread
 from services.common.events.port import REGISTRY, Event, EventLog
 from services.registry.tables import ChangeRow, OutboxRow
 
 EVENT_TYPE = "regrow.registry.v1"
 SOURCE = "/regrow/registry"
 _BATCH = 200
-_IDLE_SECONDS = 1.0
-"""How soon the changes of another process, which can't wake this one, are seen."""
-_PATIENCE_SECONDS = 15.0
-"""The longest pause between tries at a log that is down."""
-
-log = structlog.get_logger()
 
 
 class Publisher:
@@ -39,9 +31,7 @@ class Publisher:
     def __init__(self, database: Database, events: EventLog) -> None:
         self._database = database
         self._events = events
-        self._changed = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread = OutboxThread("outbox", self.publish)
 
     def start(self) -> None:
         """Publishes what earlier processes left behind, then what comes."""
@@ -49,13 +39,11 @@ class Publisher:
 
     def wake(self) -> None:
         """Something was committed."""
-        self._changed.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """Publishes what is there, then ends. What a log that is down doesn't take now is published after the next start."""
-        self._stopping.set()
-        self._changed.set()
-        self._thread.join()
+        self._thread.stop()
 
     def publish(self) -> int:
         """Publishes one batch; answers how many changes it had. Raises `EngineUnavailable`."""
@@ -79,29 +67,6 @@ class Publisher:
     def _note(self, sequence: int) -> None:
         with self._database.session() as session:
             session.execute(sa.update(OutboxRow).where(OutboxRow.published < sequence).values(published=sequence))
-
-    def _run(self) -> None:
-        pause = _IDLE_SECONDS
-        while True:
-            last_round = self._stopping.is_set()
-            self._changed.clear()
-            pause = _IDLE_SECONDS if self._drained() else min(2 * pause, _PATIENCE_SECONDS)
-            if last_round:
-                return
-            self._changed.wait(pause)
-
-    def _drained(self) -> bool:
-        """Whether all was published. An error must not end the thread: the changes wait in the database."""
-        try:
-            while self.publish():
-                pass
-        except Unavailable as error:
-            log.warning("changes wait for the event log", problem=error.message)
-            return False
-        except Exception:
-            log.exception("publishing failed; the changes wait")
-            return False
-        return True
 
 
 def _cause(change: ChangeRow) -> tracing.TraceContext:

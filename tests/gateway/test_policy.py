@@ -34,7 +34,7 @@ def test_every_rpc_has_a_deadline_and_names_a_project_where_it_has_one(path: str
     rule, method = RULES[path], public_methods()[path]
     assert 0 < rule.seconds <= 3600
     names = {field.name for field in method.request.DESCRIPTOR.fields} & {"name", "parent"}
-    if names and not path.endswith(("/RevokeKey", "/RotateKey")):  # keys belong to no project
+    if names and "KeyService" not in path:  # keys belong to no project
         assert rule.project in names
     if rule.project:
         owner: Descriptor = method.request.DESCRIPTOR
@@ -56,22 +56,53 @@ def test_every_field_whose_comment_gives_a_format_of_a_project_is_looked_at() ->
     assert not formats & FREE_TEXT
 
 
-def test_what_changes_something_needs_more_than_a_viewer() -> None:
-    reading = (
-        "Get",
-        "List",
-        "Export",
-        "Download",
-        "Watch",
-        "Validate",
-        "Predict",
-        "SendFeedback",
-        "BatchSendFeedback",
-        "StreamFeedback",
-    )
+EVENTS_OF_THEIR_OWN = ("Predict", "SendFeedback", "BatchSendFeedback", "StreamFeedback")
+READING = ("Get", "List", "Export", "Download", "Watch", "Validate", "Preview", "NextRows")
+
+
+@pytest.mark.parametrize("path", sorted(RULES))
+def test_what_changes_something_is_audited_and_needs_more_than_a_viewer(path: str) -> None:
+    rule, name = RULES[path], path.rpartition("/")[2]
+    assert rule.changes is not name.startswith((*READING, *EVENTS_OF_THEIR_OWN))
+    assert not rule.changes or (RANKS[rule.role] > 1 and not rule.one_model)
+
+
+@pytest.mark.parametrize("path", sorted(path for path, rule in RULES.items() if rule.before))
+def test_what_is_kept_of_a_resource_before_its_change_is_read_by_name_with_no_higher_role(path: str) -> None:
+    getter = f"{path.rpartition('/')[0]}/{RULES[path].before}"
+    assert not RULES[getter].changes
+    assert RANKS[RULES[getter].role] <= RANKS[RULES[path].role]
+    assert "name" in public_methods()[getter].request.DESCRIPTOR.fields_by_name
+
+
+def test_changes_of_what_has_a_name_keep_what_was_before() -> None:
+    verbs = ("Delete", "Update", "Set", "Retire", "Cancel", "Revoke", "Rotate")
+    named = [path for path, rule in RULES.items() if rule.changes and path.rpartition("/")[2].startswith(verbs)]
+    assert [path for path in named if not RULES[path].before] == []
+
+
+def test_a_key_of_some_models_makes_calls_about_one_model_or_about_itself_alone() -> None:
     for path, rule in RULES.items():
-        if not path.rpartition("/")[2].startswith(reading):
-            assert RANKS[rule.role] > 1, path
+        templates = [binding.template for binding in public_methods()[path].bindings]
+        if rule.one_model and rule.project:
+            assert all("projects/*/models/*" in template for template in templates), path
+        if rule.role == "viewer" and all("=projects/*/models/*" in template for template in templates):
+            assert rule.one_model, path
+
+
+def test_every_secret_in_an_answer_is_marked_so_that_no_audit_event_holds_it() -> None:
+    def secrets(descriptor: Descriptor, path: str, seen: frozenset[str]) -> list[str]:
+        found = []
+        for field in descriptor.fields:
+            at = f"{path}.{field.name}"
+            if "secret" in field.name or (field.name.endswith(("password", "_token")) and field.name != "next_page_token"):
+                found += [] if field.GetOptions().debug_redact else [at]
+            if field.message_type is not None and field.message_type.full_name not in seen:
+                found += secrets(field.message_type, at, seen | {field.message_type.full_name})
+        return found
+
+    responses = {method.response.DESCRIPTOR.full_name: method.response.DESCRIPTOR for method in public_methods().values()}
+    assert [one for name, found in responses.items() for one in secrets(found, name, frozenset())] == []
 
 
 MATRIX = [

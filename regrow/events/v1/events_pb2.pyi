@@ -75,3 +75,35 @@ class RegistryChange(_message.Message):
     alias: str
     change_time: _timestamp_pb2.Timestamp
     def __init__(self, sequence: _Optional[int] = ..., change: _Optional[str] = ..., name: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., change_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AuditEvent(_message.Message):
+    __slots__ = ("number", "event_time", "request_id", "method", "resource", "key_id", "display_name", "subject", "role", "source_address", "outcome", "reason", "before_json", "after_json")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_JSON_FIELD_NUMBER: _ClassVar[int]
+    AFTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    event_time: _timestamp_pb2.Timestamp
+    request_id: str
+    method: str
+    resource: str
+    key_id: str
+    display_name: str
+    subject: str
+    role: str
+    source_address: str
+    outcome: str
+    reason: str
+    before_json: str
+    after_json: str
+    def __init__(self, number: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., method: _Optional[str] = ..., resource: _Optional[str] = ..., key_id: _Optional[str] = ..., display_name: _Optional[str] = ..., subject: _Optional[str] = ..., role: _Optional[str] = ..., source_address: _Optional[str] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., before_json: _Optional[str] = ..., after_json: _Optional[str] = ...) -> None: ...

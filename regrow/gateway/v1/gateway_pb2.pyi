@@ -229,6 +229,12 @@ class CreateKeyResponse(_message.Message):
     secret: str
     def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ..., secret: _Optional[str] = ...) -> None: ...
 
+class GetKeyRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
 class ListKeysRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "show_revoked")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]

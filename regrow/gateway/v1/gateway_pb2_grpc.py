@@ -336,6 +336,11 @@ class KeyServiceStub:
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyRequest.SerializeToString,
                 response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyResponse.FromString,
                 _registered_method=True)
+        self.GetKey = channel.unary_unary(
+                '/regrow.gateway.v1.KeyService/GetKey',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetKeyRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.FromString,
+                _registered_method=True)
         self.ListKeys = channel.unary_unary(
                 '/regrow.gateway.v1.KeyService/ListKeys',
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.SerializeToString,
@@ -365,6 +370,13 @@ class KeyServiceServicer:
     def CreateKey(self, request, context):
         """Creates a key. The secret is in this answer and nowhere else: only its hash is kept. Returns `INVALID_ARGUMENT` for an
         expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKey(self, request, context):
+        """Reads a key, without its secret. Returns `NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -408,6 +420,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.CreateKey,
                     request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyRequest.FromString,
                     response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'GetKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKey,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetKeyRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.SerializeToString,
             ),
             'ListKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListKeys,
@@ -458,6 +475,33 @@ class KeyService:
             '/regrow.gateway.v1.KeyService/CreateKey',
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyRequest.SerializeToString,
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.KeyService/GetKey',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetKeyRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.FromString,
             options,
             channel_credentials,
             insecure,

@@ -19,6 +19,7 @@ from services.common.events.cloud_events import CloudEvent, envelope, read_envel
 from services.common.events.consume import run_consumer
 from services.common.events.dead_letter import DeadLetter, dead_letters, replay, send_to_dead_letter
 from services.common.events.port import (
+    AUDIT,
     DEAD_LETTER,
     FEEDBACK,
     MOST_EVENT_BYTES,
@@ -35,6 +36,7 @@ from services.common.events.port import (
 from services.common.events.sqlite_log import SqliteLog
 
 __all__ = [
+    "AUDIT",
     "DEAD_LETTER",
     "FEEDBACK",
     "MOST_EVENT_BYTES",

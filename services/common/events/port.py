@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 PREDICTIONS = "regrow.predictions"
 FEEDBACK = "regrow.feedback"
 REGISTRY = "regrow.registry"
+AUDIT = "regrow.audit"
 DEAD_LETTER = "regrow.dead-letter"
 
 MOST_EVENT_BYTES = 16 << 20
@@ -40,6 +41,7 @@ TOPICS = (
     Topic(name=PREDICTIONS),
     Topic(name=FEEDBACK, retention=timedelta(days=30)),
     Topic(name=REGISTRY, partitions=1, retention=timedelta(days=90)),
+    Topic(name=AUDIT, partitions=1, retention=timedelta(days=90)),
     Topic(name=DEAD_LETTER, partitions=1, retention=timedelta(days=90)),
 )
 

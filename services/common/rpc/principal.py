@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -63,12 +63,19 @@ class Principal:
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """The call that runs now. `deadline` is on the monotonic clock; None is no deadline. `span` is None without tracing."""
+    """The call that runs now. `deadline` is on the monotonic clock; None is no deadline. `span` is None without tracing.
+
+    At the public door, for the audit: `peer` tells the caller's address, `request` is the message once it was read, and
+    `audited` says that an event of the call was handed over.
+    """
 
     request_id: str
     principal: Principal | None = None
     deadline: float | None = None
     span: Span | None = None
+    peer: Callable[[], str] = str
+    request: object = None
+    audited: bool = False
 
 
 _current: ContextVar[Call | None] = ContextVar("regrow_call", default=None)

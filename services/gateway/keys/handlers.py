@@ -12,6 +12,8 @@ from services.common.database import Database, now
 from services.common.errors import FailedPrecondition, NotFound
 from services.common.paging import encode_token, page
 from services.common.rpc.principal import Principal
+from services.gateway.audit import storage as audit
+from services.gateway.audit.rules import MACHINE, AuditEvent
 from services.gateway.keys import storage
 from services.gateway.keys.rules import (
     Former,
@@ -65,6 +67,7 @@ class Keys:
                 if not storage.is_empty(session):
                     return None
                 storage.add(session, replace(key, id=_FIRST), self._pepper.id)
+                audit.add(session, [_made_here(replace(key, id=_FIRST))])
         except sa.exc.IntegrityError:
             return None
         return secret
@@ -74,6 +77,7 @@ class Keys:
         key, secret = self._made(Wish(display_name="admin made on the machine", role="admin"), (), now())
         with self._database.session() as session:
             storage.add(session, key, self._pepper.id)
+            audit.add(session, [_made_here(key)])
         return secret
 
     def adopt(self) -> None:
@@ -152,3 +156,11 @@ def _visible(key: Key | None, caller: Principal, key_id: str) -> Key:
     if key is None or not may_see(caller, key):
         raise NotFound("key", f"keys/{key_id}")
     return key
+
+
+def _made_here(key: Key) -> AuditEvent:
+    """What the audit log keeps of an admin key that was made on the machine, past the door."""
+    return AuditEvent(
+        time=key.created, request_id="", method="regrow.gateway.v1.KeyService/CreateKey", resource=f"keys/{key.id}",
+        project="", actor=MACHINE,
+    )  # fmt: skip

@@ -3,6 +3,8 @@
 from alembic import context
 
 from services.common.database import run_migrations
-from services.gateway.keys.storage import GatewayTable
+from services.gateway.audit.storage import AuditRow
+from services.gateway.keys.storage import KeyRow
 
-run_migrations(context, GatewayTable.metadata)
+assert AuditRow.metadata is KeyRow.metadata
+run_migrations(context, KeyRow.metadata)

@@ -1,4 +1,4 @@
-"""`regrow keys` against a real gRPC server whose answers are written here."""
+"""`regrow keys` and `regrow audit` against a real gRPC server whose answers are written here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.cli import main
 from regrow.credentials import Credentials, store_credentials
-from regrow.gateway.v1 import gateway_pb2
+from regrow.gateway.v1 import audit_pb2, gateway_pb2
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,6 +65,33 @@ def test_the_list_says_what_a_key_is_good_for_and_when_it_ends(run: Run, gateway
     gateway.on("ListKeys", lambda _: gateway_pb2.ListKeysResponse(keys=keys))
     _, out, _ = run("keys", "list")
     assert "reviews" in out and "revoked 2027" in out
+
+
+def test_a_key_is_shown_with_what_it_may_do(run: Run, gateway: Any) -> None:
+    key = gateway_pb2.Key(name="keys/a", role=gateway_pb2.ROLE_EDITOR, prefix="rg_abc", last_use_time=Timestamp(seconds=60))
+    gateway.on("GetKey", lambda request: key if request.name == "keys/a" else gateway_pb2.Key())
+    _, out, _ = run("keys", "show", "a")
+    assert "editor" in out and "rg_abc" in out and "last used" in out
+
+
+def test_the_audit_log_is_listed_by_what_is_asked_for(run: Run, gateway: Any) -> None:
+    asked = []
+
+    def listed(request: audit_pb2.ListAuditEventsRequest) -> audit_pb2.ListAuditEventsResponse:
+        asked.append(request)
+        event = audit_pb2.AuditEvent(
+            event_time=Timestamp(seconds=1_800_000_000), method="regrow.registry.v1.AliasService/SetAlias",
+            resource="projects/shop/models/m/aliases/champion", outcome="ABORTED", reason="ETAG_MISMATCH",
+            actor=audit_pb2.Actor(display_name="Ann"),
+        )  # fmt: skip
+        return audit_pb2.ListAuditEventsResponse(audit_events=[event])
+
+    gateway.on("ListAuditEvents", listed)
+    code, out, _ = run("audit", "list", "--since", "1h", "--method", "SetAlias")
+    assert (code, asked[0].method) == (0, "SetAlias")
+    assert 3590 < time.time() - asked[0].start_time.seconds < 3620
+    for words in ("Ann", "SetAlias", "m/champion", "ETAG_MISMATCH"):
+        assert words in out
 
 
 @pytest.mark.parametrize("words", [("create", "x", "--expires", "soon"), ("rotate", "a", "--grace", "1 week")])
