@@ -31,6 +31,7 @@ from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
 from services.gateway.calls import Calls
 from services.gateway.feedback.door import Feedback
+from services.gateway.feedback.from_log import LogDoor
 from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.feedback.writing import Writer
 from services.gateway.grpc_api import KeyApi, local_calls, local_streams
@@ -91,6 +92,7 @@ class Gateway:
         )
         self._feedback = Writer(events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds)
         self._feedback_streams = FeedbackStreams(self.serving, self._feedback)
+        self._log_door = LogDoor(self.serving, self._feedback, events)
         pepper = _pepper(settings)
         self.keys = KeyRing(database, pepper)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
@@ -132,6 +134,8 @@ class Gateway:
             raise
         await self._server.start()
         await self._serve_http(listener)
+        if self._settings.feedback_from_log:
+            self._log_door.start()
         log.info("serving", http_port=self.http_port, grpc_port=self.grpc_port)
 
     async def stop(self, grace: float) -> None:
@@ -142,6 +146,7 @@ class Gateway:
         if self._server is not None and self._health is not None:
             await self._health.enter_graceful_shutdown()
             await asyncio.gather(self._server.stop(grace), self._end_http())
+        await asyncio.to_thread(self._log_door.close)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

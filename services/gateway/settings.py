@@ -77,3 +77,6 @@ class GatewaySettings(CommonSettings):
 
     feedback_wait_seconds: float = Field(default=5.0, gt=0)
     """How long feedback waits for an event log that is down, before UNAVAILABLE with a time to come back."""
+
+    feedback_from_log: bool = True
+    """Whether feedback is read that third parties write to topic `regrow.feedback.in`. Who may write there, the log decides."""

@@ -19,6 +19,8 @@ from typing import Literal, Protocol
 
 PREDICTIONS = "regrow.predictions"
 FEEDBACK = "regrow.feedback"
+FEEDBACK_IN = "regrow.feedback.in"
+"""Where third parties write feedback themselves, in JSON; a gateway checks it and carries it over to `FEEDBACK`."""
 REGISTRY = "regrow.registry"
 AUDIT = "regrow.audit"
 DEAD_LETTER = "regrow.dead-letter"
@@ -40,6 +42,7 @@ class Topic:
 TOPICS = (
     Topic(name=PREDICTIONS),
     Topic(name=FEEDBACK, retention=timedelta(days=30)),
+    Topic(name=FEEDBACK_IN),
     Topic(name=REGISTRY, partitions=1, retention=timedelta(days=90)),
     Topic(name=AUDIT, partitions=1, retention=timedelta(days=90)),
     Topic(name=DEAD_LETTER, partitions=1, retention=timedelta(days=90)),
