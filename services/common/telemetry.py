@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from services.common.errors import FailedPrecondition
+from services.common.metering import describe_build
 from services.common.ports import who_listens
 from services.common.rpc.principal import current_call
 
@@ -62,7 +63,7 @@ def record(service: str, method: str, code: str, seconds: float) -> None:
     SECONDS.labels(service, method).observe(seconds)
 
 
-def serve_metrics(address: str) -> Callable[[], None]:
+def serve_metrics(service: str, address: str) -> Callable[[], None]:
     """Serves `/metrics` over HTTP on `host:port`; the answer ends it. Raises `FailedPrecondition` (`ADDRESS_IN_USE`)."""
     host, _, port = address.rpartition(":")
     try:
@@ -75,6 +76,7 @@ def serve_metrics(address: str) -> Callable[[], None]:
         server.server_close()
         thread.join()
 
+    describe_build(service)
     return stop
 
 

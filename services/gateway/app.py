@@ -233,7 +233,7 @@ async def run(settings: GatewaySettings) -> None:
     """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the running calls."""
     gateway, _ = await open_gateway(settings, on_first_key=partial(_print_key, FIRST_KEY))
     end_tracing = start_tracing(GATEWAY, settings)
-    close_metrics = serve_metrics(settings.metrics_address) if settings.metrics_address else None
+    close_metrics = serve_metrics(GATEWAY, settings.metrics_address) if settings.metrics_address else None
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from prometheus_client import Gauge
 
 from services.common.errors import EngineUnavailable, RegrowError, Unavailable
 from services.common.events.port import Event, EventLog
@@ -21,6 +22,7 @@ Done = Callable[[RegrowError | None], None]
 
 _MOST_EVENTS = 1000
 """Events in one append."""
+QUEUE = Gauge("regrow_append_queue_events", "Events that were handed over and aren't committed yet.", ["topic"])
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 log = structlog.get_logger()
@@ -63,6 +65,7 @@ class Appender:
         self._bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"append-{topic}", daemon=True)
         self._thread.start()
+        QUEUE.labels(topic).set_function(lambda: self._pending)
 
     @property
     def pending(self) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import regrow
 from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import RegrowError
+from services.common.metering import READY
 from services.common.rpc.principal import Principal, current_principal
 from services.gateway.inference.aliases import project_of
 from services.gateway.inference.following import Follower
@@ -51,6 +52,7 @@ class System:
             own["aliases"] = self._follower.problem
         if self.draining:
             own[GATEWAY] = "It is stopping."
+        READY.labels(GATEWAY).set(not own)
         return Readiness(ready=not own, missing={**own, **{name: problem for name, problem in services.items() if problem}})
 
     async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:

@@ -13,6 +13,7 @@ from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
 from services.common.tracing import start_tracing
+from services.registry import meters
 from services.registry.grpc_api import SERVICES, add_servicers
 from services.registry.handlers import Registry
 from services.registry.outbox import Publisher
@@ -49,6 +50,7 @@ def start(settings: RegistrySettings) -> RunningServer:
         metrics_address=settings.metrics_address,
         on_stop=stop,
     )
+    meters.read_from(database)
     publisher.start()
     return server
 

@@ -17,6 +17,7 @@ from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
 from services.common.tracing import start_tracing
+from services.training import meters
 from services.training.durable import REGROWTHS, RUNS, Durable, durable_database
 from services.training.peers import Labeling, Registry
 from services.training.policies import storage as policy_storage
@@ -159,6 +160,7 @@ def start(settings: TrainingSettings) -> RunningServer:
     except BaseException:
         training.stop()
         raise
+    meters.read_from(training.engines.database)
     training.start()
     return server
 

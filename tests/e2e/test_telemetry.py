@@ -13,15 +13,18 @@ from typing import Any
 
 import demo_steps as steps
 import demo_youtube as youtube
+import prometheus_client.parser
 import pytest
 from feedback_loop import gold_rows
 
 from regrow import Client
 from regrow.local import Local
+from regrow.local.ports import free_ports
 from regrow.training.v1 import policies_pb2, runs_pb2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from metric_rules import problems_of
 from otlp_collector import Collector, Received, collector
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -42,20 +45,23 @@ class Observed:
     request_id: str
     event_id: str
     regrowth: policies_pb2.Regrowth
+    ports: dict[str, int]
 
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     with collector() as spans:
+        ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         settings = {"REGROW_OTLP_ENDPOINT": spans.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        settings |= {f"REGROW_{service.upper()}_METRICS_PORT": str(port) for service, port in ports.items()}
         with (
             Local(data=tmp_path_factory.mktemp("observed"), free_ports=True, settings=settings) as local,
             Client(local.grpc_address, local.admin_key) as client,
         ):
-            yield _regrown(local, client, spans)
+            yield _regrown(local, client, spans, ports)
 
 
-def _regrown(local: Local, client: Client, spans: Collector) -> Observed:
+def _regrown(local: Local, client: Client, spans: Collector, ports: dict[str, int]) -> Observed:
     rows = youtube.comments(training=800, production=FEEDBACK)
     youtube.import_comments(client, rows, MODEL, gold=gold_rows(rows, 20, 2))
     client.create_spec(MODEL, dataset=MODEL, target="label", metric="accuracy")
@@ -76,7 +82,7 @@ def _regrown(local: Local, client: Client, spans: Collector) -> Observed:
     assert steps.wait_until_served(client, MODEL, regrowth.challenger)
     return Observed(
         local=local, client=client, collector=spans, rows=rows, trace=trace, sender=sender, request_id=request_id,
-        event_id=event_id, regrowth=regrowth,
+        event_id=event_id, regrowth=regrowth, ports=ports,
     )  # fmt: skip
 
 
@@ -156,3 +162,47 @@ def test_no_span_holds_a_row_a_label_set_by_hand_or_a_secret(observed: Observed)
     token = (observed.local.data / "internal.token").read_text().strip()
     assert observed.local.admin_key not in everything and token not in everything
     assert not [row["text"] for row in observed.rows.production if len(row["text"]) > 20 and row["text"][:20] in everything]
+
+
+@pytest.fixture(scope="module")
+def scraped(observed: Observed) -> dict[str, list[Any]]:
+    """What each service tells Prometheus once all is done."""
+    found = {}
+    for service, port in observed.ports.items():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            found[service] = list(prometheus_client.parser.text_string_to_metric_families(answer.read().decode()))
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_names_follow_the_conventions_and_every_labels_values_are_fixed(service: str, scraped: dict[str, list[Any]]) -> None:
+    assert [problem for family in scraped[service] for problem in problems_of(family)] == []
+
+
+def test_the_figures_are_those_of_what_happened(observed: Observed, scraped: dict[str, list[Any]]) -> None:
+    def value(scraped_from: str, name: str, **labels: str) -> float:
+        samples = [sample for family in scraped[scraped_from] for sample in family.samples if sample.name == name]
+        (found,) = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
+        return float(found)
+
+    assert value("gateway", "regrow_predicted_rows_total") >= FEEDBACK
+    assert value("gateway", "regrow_append_queue_events", topic="regrow.feedback") == 0
+    assert value("gateway", "regrow_model_swaps_total", outcome="swapped") == 2
+    assert value("gateway", "regrow_models_loaded") == 1
+    assert value("gateway", "regrow_event_append_seconds_count", topic="regrow.feedback") >= 2
+    assert value("gateway", "regrow_model_seconds_count") >= 3
+    fates = {fate: value("labeling", "regrow_feedback_events_total", fate=fate) for fate in ("vote", "matched", "unmatched")}
+    assert fates["vote"] + fates["matched"] == FEEDBACK and fates["matched"] == fates["unmatched"]
+    assert value("labeling", "regrow_feedback_age_seconds_count", since="accept") == FEEDBACK
+    assert value("labeling", "regrow_consumer_events_total", topic="regrow.feedback", outcome="handled") == FEEDBACK
+    assert value("labeling", "regrow_consumer_events_total", topic="regrow.feedback", outcome="dead_letter") == 0
+    assert value("training", "regrow_runs", state="succeeded") == 2
+    assert value("training", "regrow_regrowths", state="promoted") == 1
+    assert value("training", "regrow_feedback_waiting_events") == 0
+    assert value("registry", "regrow_outbox_pending_events") == 0
+    cut = "regrow.labeling.v1.RegrowthService/CutLabelSet"
+    assert value("labeling", "regrow_rpc_requests_total", method=cut, code="OK") == 1
+    for service in SERVICES:
+        assert value(service, "regrow_ready", service=service) == 1
+        assert value(service, "regrow_build_info", service=service) == 1
+        assert value(service, "process_resident_memory_bytes") > 1e7

@@ -18,6 +18,7 @@ from services.common.errors import EngineUnavailable, FailedPrecondition
 from services.common.events.cloud_events import CloudEvent, envelope, read_envelope
 from services.common.events.consume import run_consumer
 from services.common.events.dead_letter import DeadLetter, dead_letters, replay, send_to_dead_letter
+from services.common.events.measured import MeasuredLog
 from services.common.events.port import (
     AUDIT,
     DEAD_LETTER,
@@ -112,14 +113,14 @@ def events_from(settings: LogSettings) -> EventLog:
     if not settings.kafka_bootstrap:
         log: EventLog = SqliteLog(settings.data_dir / "events.db")
         log.ensure_topics()
-        return log
+        return MeasuredLog(log)
     log = _kafka(settings)
     try:
         _patiently(log.ensure_topics)
     except BaseException:
         log.close()
         raise
-    return log
+    return MeasuredLog(log)
 
 
 def _kafka(settings: LogSettings) -> EventLog:

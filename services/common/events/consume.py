@@ -23,11 +23,13 @@ from datetime import timedelta
 from typing import Literal
 
 import structlog
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.common import tracing
 from services.common.errors import Busy, InvalidInput, RegrowError, Unavailable
 from services.common.events.dead_letter import send_to_dead_letter
 from services.common.events.port import Consumer, EventLog, Record
+from services.common.metering import ENGINE_BUCKETS
 
 Handle = Callable[[Sequence[Record]], None]
 
@@ -39,6 +41,11 @@ LONGEST_PAUSE = timedelta(seconds=10)
 REPORT_EVERY = timedelta(seconds=30)
 RETENTION_EVERY = timedelta(minutes=10)
 
+LAG = Gauge("regrow_consumer_lag_events", "Events that wait in the partitions of this member.", ["group", "topic"])
+HANDLED = Counter("regrow_consumer_events", "Events that a group handled, by what came of it.", ["group", "topic", "outcome"])
+SECONDS = Histogram("regrow_consumer_batch_seconds", "How long a batch took to handle.", ["group"], buckets=ENGINE_BUCKETS)
+
+_MEASURE_EVERY = timedelta(seconds=5)
 _POLL = timedelta(milliseconds=200)
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +69,7 @@ def run_consumer(
     """
     loop = _Loop(
         log=log,
+        topic=",".join(sorted(topics)),
         group=group,
         handle=handle,
         stop=stop,
@@ -86,6 +94,7 @@ class _Loop:
     """One member at work: its settings, and what went wrong lately."""
 
     log: EventLog
+    topic: str
     group: str
     handle: Handle
     stop: threading.Event
@@ -96,14 +105,18 @@ class _Loop:
     failing: tuple[str, int, int] | None = None
     attempts: int = 0
     next_report: float = 0.0
+    next_measure: float = 0.0
     next_retention: float = 0.0
 
     def run(self, consumer: Consumer) -> None:
+        for outcome in ("handled", "dead_letter"):
+            HANDLED.labels(self.group, self.topic, outcome)  # so that a rate has a zero to begin at
         while not self.stop.is_set():
             try:
                 records = consumer.poll(timeout=_POLL, max_records=self.max_records)
                 if records:
-                    self._handle_batch(consumer, records)
+                    with SECONDS.labels(self.group).time():
+                        self._handle_batch(consumer, records)
                 consumer.commit()
                 self.failures = 0
                 self._keep_house(consumer)
@@ -126,6 +139,8 @@ class _Loop:
         try:
             if len(records) > 1 and self._whole(records):
                 done = len(records)
+                for record in records:
+                    self._count(record, "handled")
             while done < len(records):
                 self._handle_one(records[done])
                 done += 1
@@ -160,7 +175,12 @@ class _Loop:
             if self.attempts < MOST_ATTEMPTS:
                 raise _TryAgainError from error
             self._bury(record, error)
+        else:
+            self._count(record, "handled")
         self.failing, self.attempts = None, 0
+
+    def _count(self, record: Record, outcome: Literal["handled", "dead_letter"]) -> None:
+        HANDLED.labels(self.group, record.topic, outcome).inc()
 
     def _count_attempt(self, record: Record, error: Exception) -> None:
         place = (record.topic, record.partition, record.offset)
@@ -170,16 +190,20 @@ class _Loop:
 
     def _bury(self, record: Record, error: Exception) -> None:
         send_to_dead_letter(self.log, record, reason=_reason(error), group=self.group)
+        self._count(record, "dead_letter")
         place = (record.topic, record.partition, record.offset)
         _log.warning("dead_letter", group=self.group, record=place, reason=_reason(error))
 
     def _keep_house(self, consumer: Consumer) -> None:
         now = time.monotonic()
-        if now >= self.next_report:
-            self.next_report = now + REPORT_EVERY.total_seconds()
+        if now >= self.next_measure:
+            self.next_measure = now + _MEASURE_EVERY.total_seconds()
             lag = consumer.lag()
-            self.on_lag(lag)
-            _log.info("consumer_lag", group=self.group, lag=lag)
+            LAG.labels(self.group, self.topic).set(lag)
+            if now >= self.next_report:
+                self.next_report = now + REPORT_EVERY.total_seconds()
+                self.on_lag(lag)
+                _log.info("consumer_lag", group=self.group, lag=lag)
         if now >= self.next_retention:
             self.next_retention = now + RETENTION_EVERY.total_seconds()
             self.log.apply_retention()

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from services.common.errors import InvalidField
 from services.common.objects.directory import DirectoryStore
+from services.common.objects.measured import MeasuredStore
 from services.common.objects.port import DATASETS, MODELS, ObjectInfo, ObjectStore
 from services.common.settings import CommonSettings
 
@@ -22,7 +23,7 @@ def objects_from(settings: CommonSettings) -> ObjectStore:
     where MinIO's package isn't installed. A MinIO that is away is no error here: calls wait for it.
     """
     if not settings.minio_endpoint:
-        return DirectoryStore(settings.data_dir / "objects")
+        return MeasuredStore(DirectoryStore(settings.data_dir / "objects"))
     if find_spec("minio") is None:
         raise InvalidField("REGROW_MINIO_ENDPOINT", "needs a package that isn't installed. Install 'regrow[minio]'.")
     from services.common.objects.minio_client import S3Address
@@ -33,4 +34,5 @@ def objects_from(settings: CommonSettings) -> ObjectStore:
         secret_key=settings.minio_secret_key.get_secret_value(), region=settings.minio_region,
         ca_file=settings.minio_ca_file, public_endpoint=settings.minio_public_endpoint,
     )  # fmt: skip
-    return MinioStore(address, spool_dir=settings.data_dir / "spool", bucket_prefix=settings.minio_bucket_prefix)
+    store = MinioStore(address, spool_dir=settings.data_dir / "spool", bucket_prefix=settings.minio_bucket_prefix)
+    return MeasuredStore(store)

@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2
 
 from services.common.errors import RegrowError
+from services.common.metering import READY
 
 MISSING_KEY = "regrow-missing-bin"
 """Trailing metadata of `Check`: a JSON object, engine -> what is wrong with it."""
@@ -95,6 +96,7 @@ class ReadinessWatch:
         missing = {name: problem for name, check in {**self._needs, **self._uses}.items() if (problem := _problem(check))}
         able = self._needs.keys().isdisjoint(missing)
         before, self._servicer.missing = self._servicer.missing, missing
+        READY.labels(self._name).set(able)
         self._tell(health_pb2.HealthCheckResponse.SERVING if able else health_pb2.HealthCheckResponse.NOT_SERVING)
         if missing and missing != before:
             log.warning("engines are missing", serving=able, **{f"missing_{name}": told for name, told in missing.items()})

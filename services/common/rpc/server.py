@@ -120,7 +120,7 @@ def serve(
     port = _bind(server, address)
     closers = [] if on_stop is None else [on_stop]
     if metrics_address:
-        closers.append(_with_metrics(server, metrics_address))
+        closers.append(_with_metrics(server, name, metrics_address))
     watch = ReadinessWatch(
         name, servicer, (health.OVERALL_HEALTH, *services), needs=ready, uses=uses or {}, every=ready_every, on_drain=on_drain
     )
@@ -161,9 +161,9 @@ def _bind(server: grpc.Server, address: str) -> int:
     return port
 
 
-def _with_metrics(server: grpc.Server, address: str) -> Callable[[], None]:
+def _with_metrics(server: grpc.Server, name: str, address: str) -> Callable[[], None]:
     try:
-        return serve_metrics(address)
+        return serve_metrics(name, address)
     except FailedPrecondition:
         server.stop(0)  # gives its own port back
         raise

@@ -17,6 +17,7 @@ from services.common.bundle.parts import cached_part
 from services.common.bundle.table import Table
 from services.common.errors import FailedPrecondition
 from services.common.objects.port import ObjectStore
+from services.gateway.inference import meters
 from services.gateway.inference.aliases import Target
 
 _LOADS_AT_ONCE = 2
@@ -71,7 +72,8 @@ class Loader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _load(self, target: Target) -> Loaded:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, target)
+        with meters.LOAD_SECONDS.time():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._open, target)
 
     def _ended(self, target: Target, task: asyncio.Task[Loaded]) -> None:
         self._running.pop(target.name, None)

@@ -21,6 +21,7 @@ from regrow.gateway.v1 import gateway_pb2
 from services.common.bundle import Predictions
 from services.common.errors import Busy, FailedPrecondition
 from services.common.names import parse
+from services.gateway.inference import meters
 from services.gateway.inference.aliases import CHAMPION
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
@@ -53,6 +54,7 @@ class Predictor:
         self._most = threads + backlog
         self._running = 0
         self._ids = PredictionIds()
+        meters.QUEUE.set_function(lambda: self._running)
 
     async def predict(self, request: gateway_pb2.PredictRequest) -> gateway_pb2.PredictResponse:
         """Answers every row, or raises as `answer` does."""
@@ -69,6 +71,7 @@ class Predictor:
         loaded, predicted = await self._computed(name, rows)
         ids, moment = self._ids.take(len(rows))
         loaded.predictions += len(ids)
+        meters.ROWS.inc(len(ids))
         spec, target = loaded.bundle.spec, loaded.target
         self._log.record(
             Answered(
@@ -119,10 +122,11 @@ class Predictor:
 
 
 def _timed(loaded: Loaded, rows: Rows) -> Predictions:
-    """CPU time and not time on the wall: what other threads do says nothing of this model."""
-    began = time.thread_time()
+    """The model learns its CPU time and not that on the wall: what other threads do says nothing of it."""
+    began, began_on_the_wall = time.thread_time(), time.perf_counter()
     predicted = loaded.bundle.predict_columns(*rows.read(loaded.bundle.manifest.inputs))
     loaded.took(time.thread_time() - began, rows.size)
+    meters.MODEL_SECONDS.observe(time.perf_counter() - began_on_the_wall)
     return predicted
 
 

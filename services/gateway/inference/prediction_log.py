@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
 from regrow.events.v1 import events_pb2
 from services.common import tracing
@@ -36,7 +36,6 @@ _MOST_BYTES = 128 << 20
 _ENVELOPE = envelope(id="-", type=EVENT_TYPE, source=SOURCE, time=datetime.now(UTC))
 
 UNLOGGED = Counter("regrow_predictions_unlogged", "Predictions that were answered but never reached the event log.")
-PENDING = Gauge("regrow_predictions_pending", "Predictions not yet written to the event log.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,6 @@ class PredictionLog:
 
     def __init__(self, events: EventLog, *, most_rows: int) -> None:
         self._appender = Appender(events, PREDICTIONS, most_events=most_rows, most_bytes=_MOST_BYTES, linger=LINGER_SECONDS)
-        PENDING.set_function(lambda: self._appender.pending)
 
     @property
     def pending(self) -> int:

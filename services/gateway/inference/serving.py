@@ -21,6 +21,7 @@ import structlog
 from services.common import tracing
 from services.common.errors import EngineUnavailable, FailedPrecondition, NotFound, RegrowError
 from services.common.names import number, parse
+from services.gateway.inference import meters
 from services.gateway.inference.aliases import CHAMPION, Aliases, RegistryView, Target
 from services.gateway.inference.loading import Loaded, Loader
 
@@ -79,6 +80,7 @@ class Serving:
         self._failures: dict[tuple[str, str], int] = {}
         self.problems: dict[str, str] = {}
         """By version: why it can't be loaded."""
+        meters.LOADED.set_function(lambda: len({id(one) for one in (*self._live.values(), *self._by_number.values())}))
 
     def apply(self, wanted: Aliases) -> None:
         """Takes over a table that was read after the one before."""
@@ -147,10 +149,12 @@ class Serving:
             if self._target(key) == target:
                 self._live[key] = fresh
                 self._by_number.pop(target.name, None)
+                meters.SWAPS.labels("swapped").inc()
                 log.info("serving", model=key[0], alias=key[1], version=target.name)
 
     def _failed(self, key: tuple[str, str], target: Target, error: Exception) -> None:
         """Tells why, and tries again after a pause that grows."""
+        meters.SWAPS.labels("failed").inc()
         self.problems[target.name] = error.message if isinstance(error, RegrowError) else "It can't be loaded; see the log."
         self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(_TRY_AGAIN_SECONDS * 2 ** min(self._failures[key] - 1, 10), _LONGEST_PAUSE_SECONDS)

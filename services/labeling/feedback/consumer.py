@@ -18,6 +18,7 @@ from services.common.database import Database, now
 from services.common.errors import Unavailable
 from services.common.events.consume import run_consumer
 from services.common.events.port import FEEDBACK, PREDICTIONS, EventLog, Record
+from services.labeling.feedback import meters
 from services.labeling.feedback.events import read_feedback, read_prediction
 from services.labeling.feedback.fates import FORGET_AT_ONCE, forget_issues, publish
 from services.labeling.feedback.joining import apply_feedback, apply_predictions
@@ -71,6 +72,7 @@ class FeedbackConsumer:
             fates = apply_feedback(session, events, keep=self._keep)
             store_offsets(session, _after(records))
         publish(fates)
+        meters.measure(events, now())
 
     def _run(self, topic: str, handle: Callable[[Sequence[Record]], None]) -> None:
         run_consumer(self._log, [topic], GROUP, handle, self._stop)
