@@ -11,6 +11,9 @@ from `REGROW_*`. A common field can be set for one service alone: `REGROW_LABELI
         \"\"\"How many calls run at once.\"\"\"
 
     settings = load(LabelingSettings)      # --print-config prints it, secrets masked, and ends
+
+A variable with `_FILE` behind its name (`REGROW_INTERNAL_TOKEN_FILE`) names a file that holds the value: that is how secrets
+reach a container without being in its environment.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Literal, TypeVar
@@ -70,8 +73,8 @@ class CommonSettings(BaseSettings):
     """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`. Each service needs its own:
     set it as `REGROW_<SERVICE>_DATABASE_URL` where several share an environment."""
 
-    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s]+")
-    """OTLP/gRPC address of an OpenTelemetry collector, such as `http://collector:4317`. Unset: no traces."""
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://[^/\s]+)?$")
+    """OTLP/gRPC address of an OpenTelemetry collector, such as `http://collector:4317`. Empty: no traces."""
 
     trace_sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The share of requests that is traced; one that comes with a `traceparent` is traced if its caller does."""
@@ -169,8 +172,15 @@ class CommonSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Code, then the service's own variables, then the common ones."""
-        return init_settings, env_settings, _CommonVariables(settings_cls, env_prefix=COMMON_PREFIX)
+        """Code, then the service's own variables, then the common ones; of each, the value before the file that holds it."""
+        own = settings_cls.model_config.get("env_prefix") or COMMON_PREFIX
+        return (
+            init_settings,
+            env_settings,
+            _Files(settings_cls, env_prefix=own),
+            _CommonVariables(settings_cls, env_prefix=COMMON_PREFIX),
+            _CommonFiles(settings_cls, env_prefix=COMMON_PREFIX),
+        )
 
 
 class _CommonVariables(EnvSettingsSource):
@@ -178,6 +188,27 @@ class _CommonVariables(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__call__().items() if name in CommonSettings.model_fields}
+
+
+class _Files(EnvSettingsSource):
+    """`NAME_FILE` names the file that holds the value of `NAME`."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        named = {name.removesuffix("_FILE"): path for name, path in os.environ.items() if name.endswith("_FILE") and path}
+        fields = {f"{self.env_prefix}{field}".upper() for field in self.settings_cls.model_fields}
+        return {name.lower(): _content(name, path) for name, path in named.items() if name in fields}
+
+
+class _CommonFiles(_Files, _CommonVariables):
+    """The same for the common fields."""
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"names '{path}', which can't be read ({getattr(error, 'strerror', 'it is not text')})."
+        raise InvalidFields([FieldProblem(field=f"{name}_FILE", problem=problem)]) from None
 
 
 def shared_token(data_dir: Path) -> str:

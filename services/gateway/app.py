@@ -119,6 +119,7 @@ class Gateway:
         self._trail.start()
         self._run(self._follower.run())
         self._run(self.keys.keep_fresh())
+        self._run(self._system.keep_told())
         with contextlib.suppress(RegrowError, TimeoutError):
             async with asyncio.timeout(_FIRST_READING_SECONDS):
                 await asyncio.shield(self._follower.refresh())

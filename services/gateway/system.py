@@ -18,6 +18,8 @@ from services.gateway.inference.serving import Serving
 from services.gateway.methods import GATEWAY
 from services.gateway.upstreams import Upstreams
 
+_ASK_EVERY_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
@@ -54,6 +56,12 @@ class System:
             own[GATEWAY] = "It is stopping."
         READY.labels(GATEWAY).set(not own)
         return Readiness(ready=not own, missing={**own, **{name: problem for name, problem in services.items() if problem}})
+
+    async def keep_told(self) -> None:
+        """Asks again and again, for Prometheus; runs until cancelled."""
+        while True:
+            await self.readiness()
+            await asyncio.sleep(_ASK_EVERY_SECONDS)
 
     async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:
         """The answer to `GetStatus`: of the models, those that the caller's key is good for."""

@@ -115,3 +115,29 @@ def test_a_wrong_setting_ends_the_process_without_a_traceback(
     told = capsys.readouterr().err
     assert told.startswith("REGROW_METRICS_PORT: ")
     assert "Traceback" not in told
+
+
+def test_a_value_can_lie_in_a_file_that_a_variable_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, content in (("token", "from a file\n"), ("key", "till\n")):
+        (tmp_path / name).write_text(content)
+    monkeypatch.setenv("REGROW_INTERNAL_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("REGROW_SHOP_API_KEY_FILE", str(tmp_path / "key"))
+    settings = load(ShopSettings, [])
+    assert settings.internal_token.get_secret_value() == "from a file"
+    assert settings.api_key.get_secret_value() == "till"
+    monkeypatch.setenv("REGROW_SHOP_API_KEY", "itself")
+    assert load(ShopSettings, []).api_key.get_secret_value() == "itself"
+
+
+def test_a_services_own_file_wins_over_the_common_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://own/one")
+    monkeypatch.setenv("REGROW_DATABASE_URL", "postgresql://common/one")
+    monkeypatch.setenv("REGROW_SHOP_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert load(ShopSettings, []).database() == "postgresql://own/one"
+
+
+def test_a_file_that_is_not_there_is_told_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REGROW_INTERNAL_TOKEN_FILE", str(tmp_path / "absent"))
+    with pytest.raises(InvalidFields, match="REGROW_INTERNAL_TOKEN_FILE") as told:
+        load(ShopSettings, [])
+    assert "absent" in told.value.problems[0].problem

@@ -23,9 +23,11 @@ from regrow.local.ports import free_ports
 from regrow.training.v1 import policies_pb2, runs_pb2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
 
 from metric_rules import problems_of
 from otlp_collector import Collector, Received, collector
+from queries import alerts, metric_names, panels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 MODEL, FEEDBACK = "spam", 300
@@ -177,6 +179,18 @@ def scraped(observed: Observed) -> dict[str, list[Any]]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_names_follow_the_conventions_and_every_labels_values_are_fixed(service: str, scraped: dict[str, list[Any]]) -> None:
     assert [problem for family in scraped[service] for problem in problems_of(family)] == []
+
+
+def test_every_metric_that_a_dashboard_or_an_alert_names_is_among_them(scraped: dict[str, list[Any]]) -> None:
+    deploy = Path(__file__).parents[2] / "deploy"
+    queries = [query for _, query in panels(deploy / "grafana" / "dashboards" / "regrow.json")]
+    queries += [rule["expr"] for rule in alerts(deploy / "prometheus" / "alerts.yaml")]
+    named = {name for query in queries for name in metric_names(query)} - {"up"}  # which Prometheus adds by itself
+    families = [family for service in scraped.values() for family in service]
+    found = {sample.name for family in families for sample in family.samples}
+    # A counter or histogram with labels has no sample before its first event, which for errors never came; it is announced.
+    found |= {f"{family.name}_total" for family in families if family.type == "counter"}
+    assert len(named) > 20 and named <= found, named - found
 
 
 def test_the_figures_are_those_of_what_happened(observed: Observed, scraped: dict[str, list[Any]]) -> None:

@@ -23,8 +23,8 @@ class TraceSettings(Protocol):
     """The part of the settings that is read here."""
 
     @property
-    def otlp_endpoint(self) -> str | None:
-        """Where the collector listens."""
+    def otlp_endpoint(self) -> str:
+        """Where the collector listens; empty for none."""
         ...
 
     @property

@@ -26,6 +26,7 @@ from real_engines import ROOT, Minio, Server, free_port, minio_server, running
 
 from services.common.errors import AlreadyExists, DigestMismatch, EngineUnavailable, FailedPrecondition, NotFound
 from services.common.objects import DATASETS, MODELS, objects_from
+from services.common.objects.measured import MeasuredStore
 from services.common.objects.minio_reading import WINDOW_BYTES
 from services.common.objects.minio_store import PART_BYTES, MinioStore
 from services.common.settings import CommonSettings
@@ -42,8 +43,8 @@ def settings_for(folder: Path, endpoint: str, **more: Any) -> CommonSettings:
 
 def open_store(settings: CommonSettings) -> MinioStore:
     store = objects_from(settings)
-    assert isinstance(store, MinioStore)
-    return store
+    assert isinstance(store, MeasuredStore) and isinstance(store.engine, MinioStore)
+    return store.engine
 
 
 @pytest.fixture
