@@ -12,6 +12,8 @@ import grpc
 import regrow
 from services.common.events import TOPICS
 from services.gateway.methods import FILES
+from services.labeling.feedback.fates import VOTED
+from services.labeling.feedback.rules import Fate, Reason
 from services.training.policies.rules import State as RegrowthState
 from services.training.runs.rules import State as RunState
 
@@ -27,7 +29,7 @@ LABELS: dict[str, Callable[[str], bool]] = {
     "topic": {topic.name for topic in TOPICS}.__contains__,
     "group": {"labeling", "training"}.__contains__,
     "outcome": {"handled", "dead_letter", "swapped", "failed"}.__contains__,
-    "fate": {"vote", "unmatched", "matched", "repeated"}.__contains__,
+    "fate": {VOTED, *map(str, Fate), *map(str, Reason)}.__contains__,
     "since": {"observe", "accept"}.__contains__,
     "operation": {"put", "get", "stat", "list", "delete"}.__contains__,
     "state": {*map(str, RunState), *map(str, RegrowthState)}.__contains__,

@@ -32,8 +32,8 @@ SETTINGS: dict[str, type[CommonSettings]] = {
 }  # fmt: skip
 METERS = (
     "services.gateway.calls", "services.gateway.inference.meters", "services.gateway.inference.prediction_log",
-    "services.gateway.appending", "services.common.objects.measured",
-    "services.labeling.feedback.meters", "services.registry.meters", "services.training.meters",
+    "services.gateway.appending", "services.common.objects.measured", "services.labeling.feedback.meters", "services.labeling.feedback.fates",
+    "services.registry.meters", "services.training.meters",
 )  # fmt: skip
 """Modules that make the meters of all services, beside those of `services.common`."""
 COMPOSE, ALL = raw(), composed()

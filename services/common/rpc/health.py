@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.common.rpc.readiness import read_missing
+
 SECONDS = 4.0
 
 
@@ -19,11 +21,12 @@ def problem_of(address: str, service: str = "", *, seconds: float = SECONDS) -> 
     with grpc.insecure_channel(address) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=seconds)
+            answer, call = health_pb2_grpc.HealthStub(channel).Check.with_call(request, timeout=seconds)
         except grpc.RpcError as error:
             return f"{address} doesn't answer ({error.code().name})."
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        return f"{address} answers, but an engine that it needs doesn't: its log says which."
+        missing = " ".join(f"{engine}: {problem}" for engine, problem in read_missing(call.trailing_metadata()).items())
+        return f"{address} answers, but lacks what it needs. {missing}".strip()
     return ""
 
 

@@ -19,10 +19,10 @@ def test_a_server_that_works_passes_and_one_that_lacks_an_engine_or_is_not_there
     def broken() -> None:
         raise EngineUnavailable("database", "it is gone")
 
-    well, ill = start(), start(ready=broken)
+    well, ill = start(), start(ready={"database": broken})
     assert main([f"127.0.0.1:{well.port}"]) == 0 and capsys.readouterr().err == ""
     assert main([f"127.0.0.1:{ill.port}"]) == 1
-    assert "engine" in capsys.readouterr().err
+    assert "database" in capsys.readouterr().err
     well.stop(0)
     assert main([f"127.0.0.1:{well.port}"]) == 1
     assert "doesn't answer" in capsys.readouterr().err
