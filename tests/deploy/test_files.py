@@ -31,9 +31,9 @@ SETTINGS: dict[str, type[CommonSettings]] = {
     "gateway": GatewaySettings, "labeling": LabelingSettings, "registry": RegistrySettings, "training": TrainingSettings,
 }  # fmt: skip
 METERS = (
-    "services.gateway.calls", "services.gateway.inference.meters", "services.gateway.inference.prediction_log",
-    "services.gateway.appending", "services.common.objects.measured", "services.labeling.feedback.meters", "services.labeling.feedback.fates",
-    "services.registry.meters", "services.training.meters",
+    "services.common.objects.measured", "services.gateway.calls", "services.gateway.inference.meters",
+    "services.gateway.inference.prediction_log", "services.gateway.appending", "services.labeling.feedback.meters",
+    "services.labeling.feedback.fates", "services.registry.meters", "services.training.meters",
 )  # fmt: skip
 """Modules that make the meters of all services, beside those of `services.common`."""
 COMPOSE, ALL = raw(), composed()
@@ -48,7 +48,7 @@ def test_the_compose_file_is_valid_by_the_specifications_schema() -> None:
         jsonschema.validators.validator_for(schema)(schema).validate(broken)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", list(ALL))
 def test_every_image_is_pinned_and_every_service_is_checked_for_health_and_restarted(name: str) -> None:
     service = ALL[name]
     _, _, tag = service["image"].partition(":")
@@ -180,7 +180,7 @@ def _queries() -> Iterator[tuple[str, str]]:
     yield from ((rule["alert"], rule["expr"]) for rule in alerts(DEPLOY / "prometheus" / "alerts.yaml"))
 
 
-@pytest.mark.parametrize(("where", "query"), _queries())
+@pytest.mark.parametrize(("where", "query"), list(_queries()))
 def test_every_query_of_dashboard_and_alerts_can_be_parsed_and_names_metrics_that_exist(where: str, query: str) -> None:
     names = metric_names(query)
     assert names and names <= _exposed(), where
