@@ -22,7 +22,7 @@ def make(folder: Path) -> list[str]:
     folder.chmod(FOLDER_MODE)
     made = [
         name
-        for name in ("internal_token", "minio_secret_key", "postgres_password", "grafana_password")
+        for name in ("internal_token", "key_pepper", "minio_secret_key", "postgres_password", "grafana_password")
         if _write(folder / name, secrets.token_urlsafe(32))
     ]
     password = (folder / "postgres_password").read_text()

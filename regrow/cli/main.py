@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 import regrow
-from regrow.cli import access, audit, datasets, feedback, labelers, labels, models, output, policies, runs, specs, stack, trying
+from regrow.cli import (
+    access,
+    audit,
+    datasets,
+    doctor,
+    feedback,
+    labelers,
+    labels,
+    models,
+    output,
+    policies,
+    runs,
+    specs,
+    stack,
+    trying,
+)
 from regrow.cli.options import Mistake
 from regrow.errors import CallError
 from regrow.local import LaunchError
@@ -30,6 +45,7 @@ app.command("try", rich_help_panel=START)(trying.try_file)
 app.command("up", rich_help_panel=START)(stack.up)
 app.command("down", rich_help_panel=START)(stack.down)
 app.command("status", rich_help_panel=START)(stack.status)
+app.command("doctor", rich_help_panel=START)(doctor.doctor)
 app.command("import", rich_help_panel=DATA)(datasets.import_file)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=DATA)
 app.add_typer(specs.app, name="spec", rich_help_panel=DATA)

@@ -99,6 +99,7 @@ class Supervisor:
             "ready": self.ready,
             "http": self.environment.get("REGROW_GATEWAY_HTTP_ADDRESS", ""),
             "grpc": self.environment.get("REGROW_GATEWAY_GRPC_ADDRESS", ""),
+            "addresses": {name: value for name, value in self.environment.items() if name.endswith("_ADDRESS")},
         }
         temporary = self.data / "up.json.new"
         temporary.write_text(json.dumps(state))

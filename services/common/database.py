@@ -29,6 +29,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -170,6 +172,33 @@ def open_database(url: str, *, migrations: Path) -> Database:
     engine = sa.create_engine(address, pool_size=8, max_overflow=24, connect_args={"check_same_thread": False})
     _tune_sqlite(engine, busy_milliseconds=_BUSY_MILLISECONDS, foreign_keys=True)
     return Database(engine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """How a database stands to the migrations; `unknown` where a newer Regrow wrote it. `time` is its clock, if it has one."""
+
+    current: str
+    newest: str
+    unknown: bool
+    time: datetime | None
+
+
+def state_of(url: str, *, migrations: Path) -> SchemaState:
+    """Looks, and changes nothing. Raises as `open_database` does."""
+    address = _address(url)
+    script = ScriptDirectory(str(migrations))
+    engine = sa.create_engine(address, poolclass=NullPool)
+    try:
+        with _translated(), engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision() or ""
+            time = None if address.get_backend_name() == "sqlite" else connection.scalar(sa.select(sa.func.clock_timestamp()))
+    finally:
+        engine.dispose()
+    known = {revision.revision for revision in script.walk_revisions()}
+    return SchemaState(
+        current=current, newest=script.get_current_head() or "", unknown=bool(current) and current not in known, time=time
+    )
 
 
 def run_migrations(context: Any, metadata: sa.MetaData) -> None:

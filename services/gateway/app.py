@@ -96,7 +96,7 @@ class Gateway:
         pepper = _pepper(settings)
         self.keys = KeyRing(database, pepper)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
-        self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks)
+        self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks, events)
         self._trail = Trail(database, events, days=settings.audit_days)
         feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys)
         local = local_calls(self._predictor, feedback, keys, AuditApi(database), self._system)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import regrow
 from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import RegrowError
+from services.common.events.lag import READERS, lag_of
+from services.common.events.port import EventLog
 from services.common.metering import READY
 from services.common.rpc.principal import Principal, current_principal
 from services.gateway.inference.aliases import project_of
@@ -19,6 +21,7 @@ from services.gateway.methods import GATEWAY
 from services.gateway.upstreams import Upstreams
 
 _ASK_EVERY_SECONDS = 10.0
+_LAG_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +42,14 @@ class System:
         serving: Serving,
         log: PredictionLog,
         checks: Mapping[str, Callable[[], None]],
+        events: EventLog,
     ) -> None:
         self._upstreams = upstreams
         self._follower = follower
         self._serving = serving
         self._log = log
         self._checks = checks
+        self._events = events
         self.draining = False
 
     async def readiness(self) -> Readiness:
@@ -66,19 +71,39 @@ class System:
     async def get_status(self, _: gateway_pb2.GetStatusRequest) -> gateway_pb2.Status:
         """The answer to `GetStatus`: of the models, those that the caller's key is good for."""
         caller = current_principal()
-        own, services = await asyncio.gather(self._own_problems(), self._upstreams.problems())
+        own, services, lags = await asyncio.gather(self._own_problems(), self._upstreams.states(), self._lags())
         status = gateway_pb2.Status(software_version=software_version(), pending_predictions=self._log.pending)
         models = {name: why for name, why in self._serving.problems.items() if _may_see(caller, name)}
         told = " ".join(f"{name}: {problem}" for name, problem in {**own, **models}.items())
-        status.services.add(service=GATEWAY, ready=not own, problem=told)
-        for name, problem in services.items():
-            status.services.add(service=name, ready=not problem, problem=problem)
+        status.clock_time.GetCurrentTime()
+        status.consumer_lags.extend(lags)
+        status.services.add(
+            service=GATEWAY, ready=not own, problem=told, software_version=software_version(), clock_time=status.clock_time
+        )
+        for name, state in services.items():
+            one_service = status.services.add(
+                service=name, ready=not state.problem, problem=state.problem, software_version=state.software_version
+            )
+            if state.clock_time:
+                one_service.clock_time.FromJsonString(state.clock_time)
         for loaded, aliases in self._serving.loaded():
             if not _may_see(caller, loaded.target.name):
                 continue
             one = status.loaded_models.add(version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions)
             one.load_time.FromDatetime(loaded.loaded)
         return status
+
+    async def _lags(self) -> list[gateway_pb2.ConsumerLag]:
+        try:
+            async with asyncio.timeout(_LAG_SECONDS):
+                return await asyncio.to_thread(
+                    lambda: [
+                        gateway_pb2.ConsumerLag(group=group, topic=topic, waiting_events=lag_of(self._events, group, topic))
+                        for group, topic in READERS
+                    ]
+                )
+        except (RegrowError, TimeoutError):
+            return []  # what is wrong with the log is told beside
 
     async def _own_problems(self) -> dict[str, str]:
         problems = await asyncio.gather(*(asyncio.to_thread(_problem, check) for check in self._checks.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -11,8 +12,8 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2
 
 from services.common.rpc.client import aio_internal_channel
-from services.common.rpc.principal import call_metadata, current_principal, current_request_id
-from services.common.rpc.readiness import read_missing
+from services.common.rpc.principal import as_mapping, call_metadata, current_principal, current_request_id
+from services.common.rpc.readiness import CLOCK_KEY, SOFTWARE_KEY, read_missing
 from services.common.rpc.status import from_rpc_error
 from services.gateway.methods import Method
 
@@ -24,6 +25,15 @@ _KINDS = {
     (True, False): "stream_unary",
     (True, True): "stream_stream",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamState:
+    """What a service tells with its health. `clock_time` is RFC 3339."""
+
+    problem: str
+    software_version: str = ""
+    clock_time: str = ""
 
 
 class Upstreams:
@@ -47,6 +57,10 @@ class Upstreams:
 
     async def problem(self, home: str) -> str:
         """What is wrong with a service, in words; empty where nothing is."""
+        return (await self.state(home)).problem
+
+    async def state(self, home: str) -> UpstreamState:
+        """How a service is."""
         check = self._channels[home].unary_unary(
             _HEALTH,
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -56,16 +70,22 @@ class Upstreams:
             call = check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
             answer, metadata = await call, await call.trailing_metadata()
         except grpc.aio.AioRpcError:
-            return f"{home} doesn't answer."
-        if missing := read_missing(metadata):
-            return " ".join(missing.values())
-        serving = health_pb2.HealthCheckResponse.SERVING
-        return "" if answer.status == serving else f"{home} answers, but takes no calls: it starts or stops."
+            return UpstreamState(problem=f"{home} doesn't answer.")
+        told = as_mapping(metadata)
+        return UpstreamState(
+            problem=_problem(home, answer.status, read_missing(metadata)),
+            software_version=str(told.get(SOFTWARE_KEY, "")), clock_time=str(told.get(CLOCK_KEY, "")),
+        )  # fmt: skip
 
     async def problems(self) -> dict[str, str]:
         """`problem` of every service, asked at once."""
         homes = list(self._channels)
         return dict(zip(homes, await asyncio.gather(*map(self.problem, homes)), strict=True))
+
+    async def states(self) -> dict[str, UpstreamState]:
+        """`state` of every service, asked at once."""
+        homes = list(self._channels)
+        return dict(zip(homes, await asyncio.gather(*map(self.state, homes)), strict=True))
 
     async def close(self) -> None:
         """Ends what still runs."""
@@ -76,6 +96,13 @@ class Upstreams:
         made: Callable[..., Any] = getattr(self._channels[method.home], kind)(method.path)
         self._callables[method.path] = made
         return made
+
+
+def _problem(home: str, status: Any, missing: Mapping[str, str]) -> str:
+    if missing:
+        return " ".join(missing.values())
+    serving = health_pb2.HealthCheckResponse.SERVING
+    return "" if status == serving else f"{home} answers, but takes no calls: it starts or stops."
 
 
 async def pump(call: Any, messages: AsyncIterator[bytes]) -> bytes:

@@ -85,7 +85,7 @@ def test_whatever_a_service_names_is_declared() -> None:
 def test_no_secret_is_in_the_file_and_each_that_is_named_is_mounted_where_the_service_looks() -> None:
     for name, service in ALL.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"TOKEN|PASSWORD|SECRET|DATABASE_URL", variable):
+            if re.search(r"TOKEN|PASSWORD|SECRET|DATABASE_URL|PEPPER", variable):
                 assert variable.endswith("_FILE"), f"{name}: {variable}"
                 assert value.removeprefix("/run/secrets/") in service["secrets"], f"{name}: {variable}"
 

@@ -284,14 +284,28 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ServiceStatus(_message.Message):
-    __slots__ = ("service", "ready", "problem")
+    __slots__ = ("service", "ready", "problem", "software_version", "clock_time")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_TIME_FIELD_NUMBER: _ClassVar[int]
     service: str
     ready: bool
     problem: str
-    def __init__(self, service: _Optional[str] = ..., ready: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
+    software_version: str
+    clock_time: _timestamp_pb2.Timestamp
+    def __init__(self, service: _Optional[str] = ..., ready: _Optional[bool] = ..., problem: _Optional[str] = ..., software_version: _Optional[str] = ..., clock_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ConsumerLag(_message.Message):
+    __slots__ = ("group", "topic", "waiting_events")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    WAITING_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    topic: str
+    waiting_events: int
+    def __init__(self, group: _Optional[str] = ..., topic: _Optional[str] = ..., waiting_events: _Optional[int] = ...) -> None: ...
 
 class LoadedModel(_message.Message):
     __slots__ = ("version", "aliases", "load_time", "predictions")
@@ -306,13 +320,17 @@ class LoadedModel(_message.Message):
     def __init__(self, version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("software_version", "services", "loaded_models", "pending_predictions")
+    __slots__ = ("software_version", "services", "loaded_models", "pending_predictions", "consumer_lags", "clock_time")
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     LOADED_MODELS_FIELD_NUMBER: _ClassVar[int]
     PENDING_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMER_LAGS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_TIME_FIELD_NUMBER: _ClassVar[int]
     software_version: str
     services: _containers.RepeatedCompositeFieldContainer[ServiceStatus]
     loaded_models: _containers.RepeatedCompositeFieldContainer[LoadedModel]
     pending_predictions: int
-    def __init__(self, software_version: _Optional[str] = ..., services: _Optional[_Iterable[_Union[ServiceStatus, _Mapping]]] = ..., loaded_models: _Optional[_Iterable[_Union[LoadedModel, _Mapping]]] = ..., pending_predictions: _Optional[int] = ...) -> None: ...
+    consumer_lags: _containers.RepeatedCompositeFieldContainer[ConsumerLag]
+    clock_time: _timestamp_pb2.Timestamp
+    def __init__(self, software_version: _Optional[str] = ..., services: _Optional[_Iterable[_Union[ServiceStatus, _Mapping]]] = ..., loaded_models: _Optional[_Iterable[_Union[LoadedModel, _Mapping]]] = ..., pending_predictions: _Optional[int] = ..., consumer_lags: _Optional[_Iterable[_Union[ConsumerLag, _Mapping]]] = ..., clock_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -58,6 +58,7 @@ __all__ = [
     "dead_letters",
     "envelope",
     "events_from",
+    "open_log",
     "read_envelope",
     "replay",
     "run_consumer",
@@ -121,6 +122,11 @@ def events_from(settings: LogSettings) -> EventLog:
         log.close()
         raise
     return MeasuredLog(log)
+
+
+def open_log(settings: LogSettings) -> EventLog:
+    """The log that the settings name, as it is: no topic is made and nothing is waited for."""
+    return _kafka(settings) if settings.kafka_bootstrap else SqliteLog(settings.data_dir / "events.db")
 
 
 def _kafka(settings: LogSettings) -> EventLog:

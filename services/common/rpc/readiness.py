@@ -8,16 +8,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2
 
+import regrow
 from services.common.errors import RegrowError
 from services.common.metering import READY
 
 MISSING_KEY = "regrow-missing-bin"
 """Trailing metadata of `Check`: a JSON object, engine -> what is wrong with it."""
+
+SOFTWARE_KEY, CLOCK_KEY = "regrow-software-version", "regrow-clock-time"
+"""Trailing metadata of `Check`: the version that runs, and what the clock shows (RFC 3339)."""
 
 _MOST_LETTERS = 500
 
@@ -36,8 +41,9 @@ class Health(health.HealthServicer):
 
     def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:
         """See `grpc.health.v1.Health.Check`."""
-        if missing := self.missing:
-            context.set_trailing_metadata(((MISSING_KEY, json.dumps(missing).encode()),))
+        told = ((SOFTWARE_KEY, regrow.__version__), (CLOCK_KEY, datetime.now(UTC).isoformat()))
+        missing = ((MISSING_KEY, json.dumps(self.missing).encode()),) if self.missing else ()
+        context.set_trailing_metadata((*told, *missing))
         answer: health_pb2.HealthCheckResponse = super().Check(request, context)
         return answer
 

@@ -1,0 +1,131 @@
+"""What a check found, and the command that runs a service's checks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import structlog
+from pydantic import SecretStr
+
+from services.common.errors import InvalidFields, RegrowError
+from services.common.settings import CommonSettings
+
+Verdict = Literal["ok", "warning", "problem"]
+Look = Callable[[], "Finding | Iterable[Finding]"]
+SettingsT = TypeVar("SettingsT", bound=CommonSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. `todo` says how to mend what isn't ok."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    todo: str = ""
+
+
+def ok(check: str, found: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check=check, verdict="ok", found=found)
+
+
+def warning(check: str, found: str, todo: str) -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(check=check, verdict="warning", found=found, todo=todo)
+
+
+def problem(check: str, found: str, todo: str = "") -> Finding:
+    """It doesn't work."""
+    return Finding(check=check, verdict="problem", found=found, todo=todo)
+
+
+def check_if_asked(
+    settings_class: type[SettingsT], extra: str, migrations: Path, arguments: Sequence[str] | None = None
+) -> None:
+    """With `--check` among the arguments, prints the findings (`--json`: as JSON) and ends the process.
+
+    The exit code is 1 where one is a problem. `extra` is the package's extra that the service is installed by.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--check" not in given:
+        return
+    _be_quiet()
+    findings = list(_all(settings_class, extra, migrations))
+    if "--json" in given:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
+    else:
+        sys.stdout.writelines(f"{one.verdict:8} {one.check}: {one.found} {one.todo}".rstrip() + "\n" for one in findings)
+    raise SystemExit(any(finding.verdict == "problem" for finding in findings))
+
+
+def _all(settings_class: type[SettingsT], extra: str, migrations: Path) -> Iterator[Finding]:
+    # Here, for they import what may be missing: that is a finding, too.
+    from services.common.checking import engines, machine
+
+    yield from guarded("packages", lambda: machine.packages(extra))
+    settings = _settings(settings_class)
+    if not isinstance(settings, CommonSettings):
+        yield from settings
+        return
+    name = settings.service_name()
+    yield ok("settings", "All values can be read.")
+    looks: dict[str, Look] = {
+        "data folder": lambda: machine.data_folder(settings),
+        "disk": lambda: machine.disk(settings.data_dir),
+        "ports": lambda: machine.ports(settings, name),
+        "database": lambda: engines.database(settings, migrations),
+        "event log": lambda: engines.event_log(settings),
+        "objects": lambda: engines.objects(settings),
+        "services": lambda: engines.peers(settings, name),
+        "collector": lambda: engines.collector(settings),
+    }
+    for check, look in looks.items():
+        yield from guarded(check, look)
+
+
+def _settings(settings_class: type[SettingsT]) -> SettingsT | list[Finding]:
+    from services.common.settings import load
+
+    for secret in _made_at_first_start(settings_class):
+        os.environ[secret] = "unread" * 8  # else reading the settings would make it, and the data folder with it
+    try:
+        return load(settings_class, [])
+    except InvalidFields as error:
+        return [problem(f"setting {one.field}", one.problem, "Correct it.") for one in error.problems]
+    except RegrowError as error:
+        return [Finding(check="settings", verdict="problem", found=error.message)]
+
+
+def _made_at_first_start(settings_class: type[CommonSettings]) -> Iterator[str]:
+    """The variables of secrets that a start makes and keeps where nobody set them."""
+    own = str(settings_class.model_config.get("env_prefix"))
+    for name, field in settings_class.model_fields.items():
+        names = {f"{prefix}{name}".upper() for prefix in (own, "REGROW_")}
+        names |= {f"{one}_FILE" for one in names}
+        if field.annotation is SecretStr and field.default_factory is not None and not names & os.environ.keys():
+            yield f"{own}{name}".upper()
+
+
+def guarded(check: str, look: Look) -> Iterator[Finding]:
+    """A check that fails is a finding, and keeps no other from being made."""
+    try:
+        found = look()
+        yield from [found] if isinstance(found, Finding) else list(found)
+    except RegrowError as error:
+        yield problem(check, error.message)
+    except Exception as error:
+        yield problem(check, f"The check itself failed: {type(error).__name__}.")
+
+
+def _be_quiet() -> None:
+    """What libraries log while an engine is away would hide the findings, which say it better."""
+    logging.basicConfig(level=logging.CRITICAL, force=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

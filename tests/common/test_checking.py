@@ -1,0 +1,151 @@
+"""Each check of a service on something that is well and on something that isn't: what it finds and what it says to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from services.common.checking import engines, machine
+from services.common.checking.findings import Finding, guarded
+from services.common.database import open_database
+from services.common.errors import EngineUnavailable
+from services.common.events import DEAD_LETTER, FEEDBACK, Event, SqliteLog
+from services.common.settings import CommonSettings
+
+MIGRATIONS = Path(__file__).parents[2] / "services" / "registry" / "migrations"
+
+
+class RegistrySettings(CommonSettings):
+    model_config = SettingsConfigDict(env_prefix="REGROW_REGISTRY_")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RegistrySettings:
+    return RegistrySettings(data_dir=tmp_path, internal_token="t")
+
+
+def by_check(findings: Iterator[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding for finding in findings}
+
+
+def test_a_database_is_well_migrated_old_or_newer_than_the_software(settings: RegistrySettings, tmp_path: Path) -> None:
+    assert "first start" in by_check(engines.database(settings, MIGRATIONS))["database"].found
+    open_database(settings.database(), migrations=MIGRATIONS).close()
+    assert by_check(engines.database(settings, MIGRATIONS))["database"].verdict == "ok"
+    for revision, verdict, todo in (("0001", "warning", "Back up"), ("9999", "problem", "newer Regrow")):
+        with sqlite3.connect(tmp_path / "registry.db") as connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.close()
+        found = by_check(engines.database(settings, MIGRATIONS))["database"]
+        assert found.verdict == verdict and revision in found.found and todo in found.todo
+
+
+def test_checking_a_database_changes_nothing(settings: RegistrySettings, tmp_path: Path) -> None:
+    (tmp_path / "registry.db").touch()
+    assert by_check(engines.database(settings, MIGRATIONS))["database"].verdict == "warning"
+    assert (tmp_path / "registry.db").stat().st_size == 0
+
+
+def test_lag_and_dead_letters_are_counted(settings: RegistrySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "first start" in by_check(engines.event_log(settings))["event log"].found
+    log = SqliteLog(tmp_path / "events.db")
+    log.ensure_topics()
+    log.append(FEEDBACK, [Event(key="k", value=b"1")] * 3)
+    found = by_check(engines.event_log(settings))
+    assert {one.verdict for one in found.values()} == {"ok"} and "3 events" in found["lag of training"].found
+    log.append(DEAD_LETTER, [Event(key="k", value=b"1")])
+    monkeypatch.setattr(engines, "_MUCH_LAG", 3)
+    found = by_check(engines.event_log(settings))
+    assert found["dead letters"].verdict == "warning" and "dead_letter" in found["dead letters"].todo
+    assert found["lag of training"].verdict == "warning" and "training" in found["lag of training"].todo
+    log.close()
+
+
+@pytest.mark.parametrize(("skew", "verdict"), [(1, "ok"), (30, "warning"), (-30, "warning"), (900, "problem")])
+def test_a_clock_is_compared_with_the_middle_of_the_question(skew: int, verdict: str) -> None:
+    asked = datetime.now(UTC)
+    answered = asked + timedelta(seconds=2)
+    found = machine.clock("clock", asked + timedelta(seconds=1 + skew), asked, answered)
+    assert found.verdict == verdict and f"{abs(skew)}.0 s" in found.found
+    assert ("NTP" in found.todo) == (verdict != "ok")
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(0.5, "problem"), (3, "warning"), (50, "ok")])
+def test_a_disk_that_fills_is_told_before_it_is_full(
+    free: float, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100 << 30, 0, int(free * (1 << 30))))
+    assert machine.disk(tmp_path / "not" / "there").verdict == verdict
+
+
+def test_a_data_folder_whose_secret_others_can_read_is_a_problem(settings: RegistrySettings, tmp_path: Path) -> None:
+    token = tmp_path / "internal.token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    assert machine.data_folder(settings).verdict == "ok"
+    token.chmod(0o640)
+    found = machine.data_folder(settings)
+    assert found.verdict == "problem" and f"chmod 600 {token}" in found.todo
+
+
+def test_a_port_that_another_program_has_is_told_with_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        (found,) = machine.ports(CommonSettings(registry_address=address, internal_token="t"), "registry")
+    assert found.verdict == "problem" and address in found.found and f"process {os.getpid()}" in found.found
+    (free,) = machine.ports(CommonSettings(registry_address=address, internal_token="t"), "registry")
+    assert free.verdict == "ok"
+
+
+def test_a_store_and_a_collector_that_are_away_are_told_by_their_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = CommonSettings(
+        minio_endpoint=f"http://127.0.0.1:{port}", otlp_endpoint=f"http://127.0.0.1:{port}", internal_token="t"
+    )
+    with pytest.raises(EngineUnavailable, match=str(port)):
+        list(engines.objects(settings))
+    (found,) = engines.collector(settings)
+    assert found.verdict == "warning" and str(port) in found.found and "REGROW_OTLP_ENDPOINT" in found.todo
+
+
+def test_a_check_that_fails_is_a_finding_without_the_errors_text() -> None:
+    def fail() -> Finding:
+        raise RuntimeError("password=hunter2")
+
+    def refuse() -> Finding:
+        raise EngineUnavailable("database", "it is locked")
+
+    (failed,), (refused,) = guarded("x", fail), guarded("y", refuse)
+    assert failed.verdict == refused.verdict == "problem"
+    assert "hunter2" not in failed.found and "RuntimeError" in failed.found and "locked" in refused.found
+
+
+def test_packages_are_compared_with_what_the_services_extra_asks_for() -> None:
+    (found,) = [one for one in machine.packages("registry") if one.verdict != "warning"] or [None]
+    assert found is None or "packages as tested" in found.found
+    assert {one.name for one in machine._required("registry")} >= {"SQLAlchemy", "alembic", "structlog"}
+    assert "torch" not in {one.name for one in machine._required("registry")}
+    assert "torch" in {one.name for one in machine._required("training")}
+
+
+def test_a_wrong_setting_is_a_finding_and_ends_the_check_with_1(tmp_path: Path) -> None:
+    environment = {**os.environ, "REGROW_DATA_DIR": str(tmp_path / "none"), "REGROW_LOG_LEVEL": "LOUD"}
+    command = [sys.executable, "-m", "services.registry", "--check", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert [one["verdict"] for one in json.loads(done.stdout) if one["check"] == "setting REGROW_LOG_LEVEL"] == ["problem"]
+    assert not (tmp_path / "none").exists()
