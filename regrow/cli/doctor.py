@@ -30,7 +30,7 @@ from regrow.gateway.v1 import gateway_pb2
 from regrow.local.supervisor import SERVICES, command_for, read_state
 
 CHECK_SECONDS = 120.0
-MUCH_LAG = 10_000
+MUCH_LAG, MUCH_PENDING = 10_000, 1_000
 SKEW, MOST_SKEW = timedelta(seconds=5), timedelta(minutes=5)
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -93,16 +93,9 @@ def _is_installed(service: str) -> bool:
 
 def _of_service(service: str, environment: Mapping[str, str]) -> list[Line]:
     command = [*command_for(service), "--check", "--json"]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": CHECK_SECONDS}
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CHECK_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
+        done = subprocess.run(command, env=environment, check=False, **options)
         findings: list[dict[str, Any]] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return [_failed(service, f"It took longer than {CHECK_SECONDS:.0f} s.")]
@@ -142,10 +135,9 @@ def _of_status(where: str, status: gateway_pb2.Status, asked: datetime, answered
         yield from _of_state(where, service, status)
     for lag in status.consumer_lags:
         yield _lag(where, lag)
+    verdict = "ok" if status.pending_predictions < MUCH_PENDING else "warning"
     found = f"{status.pending_predictions:,} predictions wait for the event log."
-    yield Line(
-        where=where, check="prediction log", verdict="ok" if status.pending_predictions < 1000 else "warning", found=found
-    )
+    yield Line(where=where, check="prediction log", verdict=verdict, found=found)
 
 
 def _of_state(where: str, service: gateway_pb2.ServiceStatus, status: gateway_pb2.Status) -> Iterator[Line]:

@@ -204,3 +204,14 @@ def test_prometheus_finds_its_figures_where_the_file_puts_them(name: str, stack:
             return f'regrow_ready{{service="{name}"}} 1.0' in answer.read().decode()
 
     _wait(says_that_it_is_ready, stack)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_can_be_checked_where_it_runs(name: str, stack: Stack) -> None:
+    command = [*stack.command(ALL[name]["command"], name), "--check", "--json"]
+    environment = stack.environment(name)
+    done = subprocess.run(command, env=environment, cwd=stack.folder / "empty", capture_output=True, text=True, check=False)
+    found = {line["check"]: line for line in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    for check in ("database", "database clock", "event log", "objects", "objects clock", "dead letters", "lag of labeling"):
+        assert found[check]["verdict"] == "ok", found[check]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -219,3 +221,30 @@ def test_the_figures_are_those_of_what_happened(observed: Observed, scraped: dic
         assert value(service, "regrow_ready", service=service) == 1
         assert value(service, "regrow_build_info", service=service) == 1
         assert value(service, "process_resident_memory_bytes") > 1e7
+
+
+def test_the_doctor_finds_a_running_system_well_and_says_how_to_mend_what_is_not(observed: Observed) -> None:
+    found = _doctor(observed)
+    assert [line for line in found.values() if line["verdict"] == "problem"] == []
+    assert {where for where, _ in found} == {*SERVICES, "gateway (API)"}
+    for service in SERVICES:
+        assert found[service, "database"]["verdict"] == found[service, "ports"]["verdict"] == "ok"
+        assert found["gateway (API)", f"service {service}"]["verdict"] == "ok"
+    for check in ("clock", "clock of training", "lag of labeling", "version"):
+        assert found["gateway (API)", check]["verdict"] == "ok"
+    token = observed.local.data / "internal.token"
+    token.chmod(0o644)
+    try:
+        line = _doctor(observed, expect=1)["registry", "data folder"]
+    finally:
+        token.chmod(0o600)
+    assert line["verdict"] == "problem" and "chmod 600" in line["todo"]
+
+
+def _doctor(observed: Observed, expect: int = 0) -> dict[tuple[str, str], dict[str, str]]:
+    """Findings by place and check."""
+    environment = {**os.environ, "REGROW_ADDRESS": observed.local.grpc_address, "REGROW_KEY": observed.local.admin_key}
+    command = [sys.executable, "-m", "regrow.cli", "doctor", "--json", "--data", str(observed.local.data)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return {(line["where"], line["check"]): line for line in json.loads(done.stdout)}
