@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -121,7 +122,10 @@ def minio_server(folder: Path, *, certificate: Path | None = None, key: Path | N
 
 
 def postgres_server(folder: Path) -> Server:
-    """A fresh cluster whose user `postgres` needs no password. Skips where PostgreSQL's programs aren't on the PATH."""
+    """A fresh cluster whose user `postgres` needs no password. Skips where PostgreSQL's programs aren't on the PATH.
+
+    As another user it must reach its folder: below pytest's own, it is locked out as soon as another pytest starts.
+    """
     initdb, postgres = shutil.which("initdb"), shutil.which("postgres")
     if initdb is None or postgres is None:
         pytest.skip("set REGROW_TEST_POSTGRES_URL to a PostgreSQL server to run this")
@@ -129,15 +133,21 @@ def postgres_server(folder: Path) -> Server:
     data.mkdir(parents=True, exist_ok=True)
     if user is not None:
         shutil.chown(data, user)
-        for parent in (folder, *folder.parents):
-            if parent.owner() != "root" or parent == parent.parent or not str(parent).startswith("/tmp/"):
-                break
-            parent.chmod(parent.stat().st_mode | 0o011)
+        folder.chmod(folder.stat().st_mode | 0o011)
     make = [initdb, "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D", str(data)]
     done = subprocess.run(make, user=user, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr[-2000:]}")
-    listen = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "max_connections=300"]
+    listen = [
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        f"unix_socket_directories={data}",
+        "-c",
+        "max_connections=300",
+        "-c",
+        "fsync=off",
+    ]
     return Server(
         name="PostgreSQL", port=port, folder=folder, command=[postgres, "-D", str(data), "-p", str(port), *listen], user=user,
         ready=lambda: _accepts_sql(port),
@@ -149,12 +159,12 @@ def postgres_url(server: Server) -> str:
 
 
 @contextmanager
-def new_database(server_url: str) -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards."""
+def new_database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """The URL of an empty database, or of a copy of another, dropped afterwards."""
     name = f"regrow_test_{secrets.token_hex(6)}"
     admin = sa.create_engine(sa.make_url(server_url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
@@ -164,12 +174,15 @@ def new_database(server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URL of a server on which databases can be made."""
     if named := os.environ.get("REGROW_TEST_POSTGRES_URL"):
         yield named
         return
-    with running(postgres_server(tmp_path_factory.mktemp("postgres"))) as server:
+    with (
+        TemporaryDirectory(prefix="regrow-postgres-", ignore_cleanup_errors=True) as folder,
+        running(postgres_server(Path(folder))) as server,
+    ):
         yield postgres_url(server)
 
 

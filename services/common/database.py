@@ -2,9 +2,11 @@
 
 - `open_database` brings the schema to the newest migration first. The whole upgrade is one transaction under the
   database's own lock, so any number of processes may start at once and a crash leaves the old schema.
-- `Database.session()` is the one way to write: it commits when its block ends well and rolls back when it doesn't. On
-  SQLite it begins IMMEDIATE, so a writer that read first never fails at its first write because another came between.
+- `Database.session()` is the one way to write: it commits when its block ends well and rolls back when it doesn't. One runs
+  at a time, so that what a writer read first still holds when it writes: SQLite begins IMMEDIATE, PostgreSQL takes a lock
+  of the service's schema.
 - `Database.reading()` is a snapshot that refuses writes.
+- On PostgreSQL services may share a database: each has a schema of its own, which the URL's `search_path` names.
 - An engine that is locked, full or gone becomes `EngineUnavailable`; nothing of the driver's text reaches a caller.
 
 A service derives one abstract base with its own metadata, and its tables from that:
@@ -62,6 +64,10 @@ _SQLITE_PROBLEMS = {
     14: "its file can't be opened",
 }
 _POSTGRES_SNAPSHOT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+# Migrations take the database, a writer its schema; the timeout is that of `_BUSY_MILLISECONDS`.
+_POSTGRES_WRITE_LOCK = (
+    f"SET LOCAL lock_timeout = {_BUSY_MILLISECONDS}; SELECT pg_advisory_xact_lock({0x7265_6772}, hashtext(current_schema()))"
+)
 _EXAMPLES = "Use 'sqlite:///regrow.db' or 'postgresql://user:password@host/name'."
 _NAMING = {
     "ix": "ix_%(column_0_N_label)s",
@@ -168,7 +174,9 @@ def open_database(url: str, *, migrations: Path) -> Database:
     with _translated():
         _upgrade(address, migrations)
     if address.get_backend_name() != "sqlite":
-        return Database(sa.create_engine(address, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_recycle=1800))
+        engine = sa.create_engine(address, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_recycle=1800)
+        _let_one_write(engine)
+        return Database(engine)
     engine = sa.create_engine(address, pool_size=8, max_overflow=24, connect_args={"check_same_thread": False})
     _tune_sqlite(engine, busy_milliseconds=_BUSY_MILLISECONDS, foreign_keys=True)
     return Database(engine)
@@ -254,9 +262,25 @@ def _upgrade(address: URL, migrations: Path) -> None:
     with _one_upgrade_at_a_time, engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            _make_schema(connection)
         _run_alembic(connection, migrations)
         if engine.dialect.name == "sqlite":
             _check_references(connection)
+
+
+def _make_schema(connection: Connection) -> None:
+    """The schema that the URL's `search_path` names, where it isn't there yet. Raises `FailedPrecondition`."""
+    if connection.scalar(sa.text("SELECT current_schema()")) is not None:
+        return
+    schema = str(connection.scalar(sa.text("SHOW search_path"))).split(",")[0].strip(' "')
+    try:
+        connection.execute(sa.schema.CreateSchema(schema))
+    except sa.exc.ProgrammingError as error:
+        raise FailedPrecondition(
+            f"The schema '{schema}' can't be made in the database '{connection.engine.url.database}'. Let its user make"
+            f' schemas (GRANT CREATE ON DATABASE), or make it: CREATE SCHEMA "{schema}" AUTHORIZATION that user.',
+            reason="SCHEMA_REFUSED",
+        ) from error
 
 
 def _run_alembic(connection: Connection, migrations: Path) -> None:
@@ -323,6 +347,13 @@ def _tune_sqlite(engine: Engine, *, busy_milliseconds: int, foreign_keys: bool) 
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
+def _let_one_write(engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        if not connection.get_execution_options().get("read_only"):
+            connection.exec_driver_sql(_POSTGRES_WRITE_LOCK)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -342,6 +373,8 @@ def _problem(error: sa.exc.DBAPIError) -> str | None:
     state = getattr(error.orig, "sqlstate", None)
     if state in ("40001", "40P01"):  # serialization_failure, deadlock_detected
         return "two writes collided"
+    if state == "55P03":  # lock_not_available
+        return "it is locked by a long write"
     return "the connection failed" if error.connection_invalidated or state is None or state[:2] in ("08", "53", "57") else None
 
 

@@ -29,8 +29,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from services.common.errors import FailedPrecondition, FieldProblem, InvalidFields, RegrowError
+from services.common.errors import FailedPrecondition, FieldProblem, InvalidField, InvalidFields, RegrowError
 
 COMMON_PREFIX = "REGROW_"
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):\S+@")
@@ -70,8 +72,8 @@ class CommonSettings(BaseSettings):
     """Port of the Prometheus metrics over HTTP; 0 is off. Processes on one machine need one each."""
 
     database_url: str | None = None
-    """`sqlite:///path` or `postgresql://user:password@host/name`. Unset: `<data_dir>/<service>.db`. Each service needs its own:
-    set it as `REGROW_<SERVICE>_DATABASE_URL` where several share an environment."""
+    """`postgresql://user:password@host/name`: there each service makes a schema of its name. `REGROW_<SERVICE>_DATABASE_URL`
+    names a database that is one service's alone, `sqlite:///path` too. Unset: `<data_dir>/<service>.db`."""
 
     otlp_endpoint: str = Field(default="", pattern=r"^(https?://[^/\s]+)?$")
     """OTLP/gRPC address of an OpenTelemetry collector, such as `http://collector:4317`. Empty: no traces."""
@@ -187,7 +189,29 @@ class _CommonVariables(EnvSettingsSource):
     """`REGROW_*` for the common fields only: a service's own field never reads a name without its prefix."""
 
     def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if name in CommonSettings.model_fields}
+        found = {name: value for name, value in super().__call__().items() if name in CommonSettings.model_fields}
+        own = self.settings_cls.model_config.get("env_prefix") or COMMON_PREFIX
+        if "database_url" in found and own != COMMON_PREFIX and f"{own}database_url".lower() not in self.env_vars:
+            service = own.removeprefix(COMMON_PREFIX).strip("_").lower()
+            found["database_url"] = _schema_of_its_own(found["database_url"], service)
+        return found
+
+
+def _schema_of_its_own(url: str, service: str) -> str:
+    """The database that the services share, with the service's schema as the place of its tables. Raises `InvalidField`."""
+    if url.startswith("sqlite"):
+        raise InvalidField(
+            f"{COMMON_PREFIX}DATABASE_URL",
+            "an SQLite file holds the tables of one service. Name a PostgreSQL database here, or a file for each service in"
+            f" REGROW_<SERVICE>_DATABASE_URL ({COMMON_PREFIX}{service.upper()}_DATABASE_URL).",
+        )
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        return url  # told where it is opened
+    given = address.query.get("options", "")
+    options = f"{given if isinstance(given, str) else ' '.join(given)} -csearch_path={service}".strip()
+    return address.update_query_dict({"options": options}).render_as_string(hide_password=False)
 
 
 class _Files(EnvSettingsSource):

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -353,3 +354,74 @@ def test_a_table_without_its_services_metadata_is_refused() -> None:
 
 def test_etags_differ() -> None:
     assert len({new_etag() for _ in range(100)}) == 100
+
+
+def test_a_writer_finds_at_its_write_what_it_read_before(database: Database) -> None:
+    """Eight at once count up by reading and then writing; on both databases none of the counts is lost."""
+    with database.session() as session:
+        session.add(Item(name="counter", count=0))
+
+    def count_up() -> None:
+        for _ in range(5):
+            with database.session() as session:
+                seen = session.scalar(sa.select(Item.count).where(Item.name == "counter"))
+                time.sleep(0.002)
+                session.execute(sa.update(Item).where(Item.name == "counter").values(count=seen + 1))
+
+    threads = [threading.Thread(target=count_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.reading() as session:
+        assert session.scalar(sa.select(Item.count).where(Item.name == "counter")) == 40
+
+
+@pytest.mark.slow
+class TestADatabaseThatServicesShare:
+    """Each has a schema of its own there, made at its first start."""
+
+    def url(self, server: str, service: str) -> str:
+        return sa.make_url(server).update_query_dict({"options": f"-csearch_path={service}"}).render_as_string(False)
+
+    def test_services_of_the_same_tables_do_not_meet(self, postgres_database: str, migrations: Path) -> None:
+        urls = [self.url(postgres_database, service) for service in ("shop", "bank", "shop")]
+        with ThreadPoolExecutor() as pool:
+            shop, bank, again = pool.map(lambda url: open_database(url, migrations=migrations), urls)
+        with shop.session() as session:
+            session.add(Item(name="of the shop"))
+        with bank.reading() as session:
+            assert session.scalars(sa.select(Item.name)).all() == []
+        with again.reading() as session:
+            assert session.scalars(sa.select(Item.name)).all() == ["of the shop"]
+        assert schema_differences(bank, ShopTable.metadata) == []
+        for opened in (shop, bank, again):
+            opened.close()
+
+    def test_a_writer_of_one_service_does_not_wait_for_one_of_another(self, postgres_database: str, migrations: Path) -> None:
+        shop, bank = (open_database(self.url(postgres_database, one), migrations=migrations) for one in ("shop", "bank"))
+        with shop.session() as first, bank.session() as second:
+            first.add(Item(name="a"))
+            second.add(Item(name="b"))
+        shop.close()
+        bank.close()
+
+    def test_a_user_that_may_make_no_schema_is_told_what_to_do(self, postgres_database: str, migrations: Path) -> None:
+        name = sa.make_url(postgres_database).database
+        role = f"plain_{name}"
+        admin = sa.create_engine(
+            sa.make_url(postgres_database).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+        )
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+            url = sa.make_url(self.url(postgres_database, "shop")).set(username=role, password="plain")
+            try:
+                with pytest.raises(FailedPrecondition, match=r"schema 'shop' can't be made.*GRANT CREATE") as told:
+                    open_database(url.render_as_string(False), migrations=migrations)
+                assert told.value.reason == "SCHEMA_REFUSED"
+                connection.exec_driver_sql(f'CREATE SCHEMA shop AUTHORIZATION "{role}"')
+                open_database(url.render_as_string(False), migrations=migrations).close()
+            finally:
+                connection.exec_driver_sql(f"DROP OWNED BY {role}")
+                connection.exec_driver_sql(f"DROP ROLE {role}")
+        admin.dispose()

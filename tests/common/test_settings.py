@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
+from sqlalchemy.engine import make_url
 
-from services.common.errors import FailedPrecondition, InvalidFields
+from services.common.errors import FailedPrecondition, InvalidField, InvalidFields
 from services.common.settings import CommonSettings, describe, load, shared_token
 
 
@@ -52,8 +53,26 @@ def test_a_common_field_can_be_set_for_one_service(monkeypatch: pytest.MonkeyPat
 
 def test_each_service_has_a_database_of_its_own_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(ShopSettings, []).database() == f"sqlite:///{tmp_path}/data/shop.db"
-    monkeypatch.setenv("REGROW_DATABASE_URL", "postgresql://host/name")
+    monkeypatch.setenv("REGROW_SHOP_DATABASE_URL", "postgresql://host/name")
     assert load(ShopSettings, []).database() == "postgresql://host/name"
+
+
+def test_services_that_share_a_database_have_a_schema_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGROW_DATABASE_URL", "postgresql://host/name")
+    assert make_url(load(ShopSettings, []).database()).query == {"options": "-csearch_path=shop"}
+    monkeypatch.setenv("REGROW_DATABASE_URL", "postgresql://host/name?options=-cstatement_timeout%3D9000&sslmode=require")
+    query = make_url(load(ShopSettings, []).database()).query
+    assert query == {"options": "-cstatement_timeout=9000 -csearch_path=shop", "sslmode": "require"}
+
+
+def test_a_file_that_services_would_share_is_refused_unless_each_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGROW_DATABASE_URL", f"sqlite:///{tmp_path}/all.db")
+    with pytest.raises(InvalidField, match=r"REGROW_DATABASE_URL: .*REGROW_SHOP_DATABASE_URL"):
+        load(ShopSettings, [])
+    monkeypatch.setenv("REGROW_SHOP_DATABASE_URL", f"sqlite:///{tmp_path}/shop.db")
+    assert load(ShopSettings, []).database() == f"sqlite:///{tmp_path}/shop.db"
 
 
 def test_all_wrong_values_are_told_at_once_by_the_variables_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +95,7 @@ def test_print_config_shows_every_field_and_no_secret(
     assert ended.value.code == 0
     assert "4711" not in printed
     assert "# How many calls run at once.\nREGROW_SHOP_WORKERS=16\n" in printed
-    assert "REGROW_DATABASE_URL=postgresql://anna:**********@host/name\n" in printed
+    assert "REGROW_DATABASE_URL=postgresql://anna:**********@host/name?options=-csearch_path%3Dshop\n" in printed
 
 
 def test_every_common_field_says_what_it_is() -> None:

@@ -26,9 +26,10 @@ MASTER = Principal(key_id="m", role="admin", name="master")
 PEPPER = Pepper("the pepper of this test")
 
 
-@pytest.fixture
-def database(tmp_path: Path):
-    opened = storage.open_keys(f"sqlite:///{tmp_path}/keys.db")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path):
+    sqlite = f"sqlite:///{tmp_path}/keys.db"
+    opened = storage.open_keys(sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_database"))
     yield opened
     opened.close()
 
@@ -55,8 +56,11 @@ def test_of_many_first_starts_at_once_one_makes_the_first_key(keys) -> None:
 def test_no_secret_is_in_the_database(keys, database, tmp_path: Path) -> None:
     secret = keys.create_first()
     assert secret is not None
+    with database.reading() as session:
+        rows = str(session.execute(sa.select(storage.KeyRow.__table__)).all())
     database.close()
-    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir()) + rows.encode()
+    assert secret.split("_", 2)[1] in rows  # its prefix is kept, to tell keys apart
     assert secret.encode() not in content
     assert secret.split("_", 2)[2].encode() not in content
 

@@ -1,13 +1,19 @@
-"""Labeling without its server: real database, object store and event log in a folder, and a small data set with a spec."""
+"""Labeling without its server: real database, object store and event log in a folder, and a small data set with a spec.
+
+In the slow suite the tests of what writes rows run on PostgreSQL too; label sets and labelers write objects above all.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from real_engines import new_database
 
 from services.common.database import Database, open_database
 from services.common.events import SqliteLog
@@ -34,6 +40,7 @@ class World:
     """What a labeling process stands on, and the names in it."""
 
     folder: Path
+    url: str
     database: Database
     objects: DirectoryStore
     log: SqliteLog
@@ -44,19 +51,52 @@ class World:
     crowd: str = f"{SHOP}/labelers/crowd"
 
 
+@dataclass(frozen=True)
+class Template:
+    """What each test gets a copy of: a folder, and a database on the server where there is one."""
+
+    folder: Path
+    server: str = ""
+    database: str = ""
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[str]:
+        """Copies the folder there; answers the URL of the copied database."""
+        shutil.copytree(self.folder, folder)
+        if not self.server:
+            yield _sqlite(folder)
+            return
+        with new_database(self.server, template=self.database) as url:
+            yield url
+
+
+WRITES_ROWS = {"annotation", "datasets", "feedback", "specs", "votes"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "template" in metafunc.fixturenames:
+        postgresql = [pytest.param("postgresql", marks=pytest.mark.slow)] * (
+            metafunc.definition.path.parent.name in WRITES_ROWS
+        )
+        metafunc.parametrize("template", ["sqlite", *postgresql], indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the data set, the spec and the labelers are made, to be copied by each test."""
+def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """The data set, the spec and the labelers, made once."""
     folder = tmp_path_factory.mktemp("labeling-template")
-    database, objects, log, datasets = _opened(folder)
-    _fill(database, objects, datasets)
-    log.close()
-    database.close()
-    return folder
+    if request.param == "sqlite":
+        _fill(folder, _sqlite(folder))
+        yield Template(folder)
+        return
+    server = request.getfixturevalue("postgres")
+    with new_database(server) as url:
+        _fill(folder, url)
+        yield Template(folder, server, str(sa.make_url(url).database))
 
 
-def _fill(database: Database, objects: DirectoryStore, datasets: Datasets) -> None:
-    """The data set, its spec and two labelers."""
+def _fill(folder: Path, url: str) -> None:
+    database, objects, log, datasets = _opened(folder, url)
     order = ImportOrder(
         parent=SHOP,
         dataset_id="comments",
@@ -69,32 +109,34 @@ def _fill(database: Database, objects: DirectoryStore, datasets: Datasets) -> No
     labelers = Labelers(database, objects)
     labelers.create(SHOP, "people", Labeler(name="", problem_spec=SPEC, definition=Human(gold=True)))
     labelers.create(SHOP, "crowd", Labeler(name="", problem_spec=SPEC, definition=Imported(origin="a crowd")))
+    log.close()
+    database.close()
 
 
 @pytest.fixture
-def world(template: Path, tmp_path: Path) -> Iterator[World]:
+def world(template: Template, tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "world"
-    shutil.copytree(template, folder)
-    database, objects, log, datasets = _opened(folder)
-    yield World(folder, database, objects, log, datasets)
-    log.close()
+    with template.copied(folder) as url:
+        database, objects, log, datasets = _opened(folder, url)
+        yield World(folder, url, database, objects, log, datasets)
+        log.close()
+        database.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    url = _sqlite(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_database")
+    database = open_database(url, migrations=app.MIGRATIONS)
+    yield database
     database.close()
 
 
-@pytest.fixture
-def postgres_world(tmp_path: Path, postgres_database: str) -> Iterator[World]:
-    """The same with its database on PostgreSQL."""
-    folder = tmp_path / "postgres-world"
-    database, objects, log, datasets = _opened(folder, postgres_database)
-    _fill(database, objects, datasets)
-    yield World(folder, database, objects, log, datasets)
-    log.close()
-    database.close()
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'labeling.db'}"
 
 
-def _opened(folder: Path, url: str = "") -> tuple[Database, DirectoryStore, SqliteLog, Datasets]:
-    """What lies in the folder; the database at `url`, else in the folder too."""
-    database = open_database(url or f"sqlite:///{folder / 'labeling.db'}", migrations=app.MIGRATIONS)
+def _opened(folder: Path, url: str) -> tuple[Database, DirectoryStore, SqliteLog, Datasets]:
+    database = open_database(url, migrations=app.MIGRATIONS)
     objects, log = DirectoryStore(folder / "objects"), SqliteLog(folder / "events.db")
     log.ensure_topics()
     return database, objects, log, Datasets(database, objects, folder / "scratch")

@@ -6,16 +6,14 @@ import alembic.command
 import alembic.config
 import sqlalchemy as sa
 
-from services.common.database import open_database, schema_differences
+from services.common.database import Database, open_database, schema_differences
 from services.labeling.app import MIGRATIONS
 from services.labeling.tables import LabelingTable
 
 
-def test_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path):
-    database = open_database(f"sqlite:///{tmp_path / 'labeling.db'}", migrations=MIGRATIONS)
+def test_migrations_make_exactly_the_tables_of_the_code(empty_database: Database):
     assert "datasets" in LabelingTable.metadata.tables
-    assert schema_differences(database, LabelingTable.metadata) == []
-    database.close()
+    assert schema_differences(empty_database, LabelingTable.metadata) == []
 
 
 def test_feedback_from_before_fates_keeps_its_ids_positions_and_counts(tmp_path: Path):

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from services.common.database import Database, open_database
+from services.common.database import Database
 from services.common.errors import Cancelled, FailedPrecondition, NotFound
 from services.common.frames.importing import Wish
 from services.common.objects import DATASETS, DirectoryStore
-from services.labeling.app import MIGRATIONS
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.intake import ImportOrder
 from services.labeling.datasets.model import Origin
@@ -20,20 +18,13 @@ CONTENT = b"text,n\n" + b"".join(b"some words of row %d,%d\n" % (i, i * 2) for i
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path / 'labeling.db'}", migrations=MIGRATIONS)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def objects(tmp_path: Path) -> DirectoryStore:
     return DirectoryStore(tmp_path / "objects")
 
 
 @pytest.fixture
-def datasets(database: Database, objects: DirectoryStore, tmp_path: Path) -> Datasets:
-    return Datasets(database, objects, tmp_path / "scratch")
+def datasets(empty_database: Database, objects: DirectoryStore, tmp_path: Path) -> Datasets:
+    return Datasets(empty_database, objects, tmp_path / "scratch")
 
 
 def test_rows_are_found_by_number_in_any_part(datasets):
@@ -63,10 +54,10 @@ def test_what_goes_with_an_append_is_in_its_transaction(datasets):
     assert (again.number, again.origin) == (2, "regrowth")
 
 
-def test_a_data_set_in_use_is_deleted_by_force_alone(database, objects, tmp_path):
+def test_a_data_set_in_use_is_deleted_by_force_alone(empty_database, objects, tmp_path):
     forgotten = []
     datasets = Datasets(
-        database,
+        empty_database,
         objects,
         tmp_path / "scratch",
         users=[lambda session, name: [f"{name}/labelSets/1"]],

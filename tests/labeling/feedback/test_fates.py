@@ -23,11 +23,6 @@ from services.labeling.votes.ledger import list_votes, standing_votes
 MODEL = "projects/shop/models/spam"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
-def world(request, world):
-    return world if request.param == "sqlite" else request.getfixturevalue("postgres_world")
-
-
 @pytest.fixture
 def cut(world, production, base_label_set):
     label_sets = LabelSets(world.database, world.objects, Labelers(world.database, world.objects))

@@ -30,7 +30,9 @@ LABELER = Principal(key_id="k1", role="labeler", projects=("shop",), name="ann")
 
 @pytest.fixture
 def port(world):
-    settings = LabelingSettings(data_dir=world.folder, labeling_address="127.0.0.1:0", internal_token="secret")
+    settings = LabelingSettings(
+        data_dir=world.folder, database_url=world.url, labeling_address="127.0.0.1:0", internal_token="secret"
+    )
     server = start(settings)
     yield server.port
     server.stop(0)
@@ -182,7 +184,10 @@ def _try_to_cut(channel, request, seconds):
 def _process(world):
     """The service as a process of its own, killed at the end of the block; yields its channel."""
     address = f"127.0.0.1:{_free_port()}"
-    settings = {"DATA_DIR": str(world.folder), "LABELING_ADDRESS": address, "INTERNAL_TOKEN": "secret"}
+    settings = {
+        "DATA_DIR": str(world.folder), "LABELING_DATABASE_URL": world.url, "LABELING_ADDRESS": address,
+        "INTERNAL_TOKEN": "secret",
+    }  # fmt: skip
     environment = os.environ | {f"REGROW_{name}": value for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "services.labeling"], env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -23,9 +23,11 @@ from services.training.settings import TrainingSettings
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path / 'training.db'}", migrations=MIGRATIONS)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    sqlite = f"sqlite:///{tmp_path / 'training.db'}"
+    url = sqlite if request.param == "sqlite" else request.getfixturevalue("postgres_database")
+    database = open_database(url, migrations=MIGRATIONS)
     yield database
     database.close()
 

@@ -29,7 +29,6 @@ from services.training.runs.rules import NewRun
 
 ROOT = Path(__file__).parents[3]
 MODEL = f"{PROJECT}/models/tone"
-KILLS = 8
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -37,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 class Service:
     """The service as a process that can be killed and started again, and a client that waits for it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, database_url: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self._environment = {
@@ -45,6 +44,8 @@ class Service:
             "REGROW_TRAINING_ADDRESS": address, "REGROW_LABELING_ADDRESS": world.labeling_address,
             "REGROW_REGISTRY_ADDRESS": world.registry_address, "REGROW_LOG_LEVEL": "WARNING", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
+        if database_url:
+            self._environment["REGROW_DATABASE_URL"] = database_url
         self._log = (world.data_dir / "training.log").open("ab")
         self._channel = internal_channel(address, token=TOKEN, principal=ADA, service="training")
         self.client = Client(self._channel)
@@ -75,8 +76,10 @@ def own_world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def service(own_world: World) -> Iterator[Service]:
-    made = Service(own_world)
+def service(request: pytest.FixtureRequest, own_world: World) -> Iterator[Service]:
+    """On SQLite, or on the engine that the test asks for."""
+    on_postgres = getattr(request, "param", "sqlite") == "postgresql"
+    made = Service(own_world, request.getfixturevalue("postgres_database") if on_postgres else "")
     made.start()
     yield made
     made.close()
@@ -117,7 +120,11 @@ def over(client: Client, name: str) -> Any:
     return run if run.state > runs_pb2.RUN_STATE_RUNNING else None
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("service", "how"),
+    [("sqlite", signal.SIGKILL), ("sqlite", signal.SIGTERM), ("postgresql", signal.SIGKILL)],
+    indirect=["service"],
+)
 def test_a_run_goes_on_after_the_service_ended_and_is_registered_once(
     service: Service, own_world: World, how: signal.Signals
 ) -> None:
@@ -175,7 +182,8 @@ def test_runs_that_were_kept_but_not_queued_are_queued_at_the_next_start(own_wor
         service.close()
 
 
-def test_a_regrowth_survives_kills_at_random_moments_and_promotes_once(service: Service, own_world: World) -> None:
+@pytest.mark.parametrize(("service", "kills"), [("sqlite", 8), ("postgresql", 4)], indirect=["service"])
+def test_a_regrowth_survives_kills_at_random_moments_and_promotes_once(service: Service, own_world: World, kills: int) -> None:
     client, chance = service.client, random.Random(11)
     champion = until(lambda: over(client, insist(lambda: client.create(MODEL, label_set=SEED, request_id="first")).name))
     own_world.promote(champion.version)
@@ -186,12 +194,12 @@ def test_a_regrowth_survives_kills_at_random_moments_and_promotes_once(service: 
             policies_pb2.CreatePolicyRequest(
                 parent=PROJECT,
                 policy_id="tone",
-                policy=policies_pb2.Policy(model=MODEL, feedback_count=40),
+                policy=policies_pb2.Policy(model=MODEL, feedback_count=5 * kills),
                 request_id="policy",
             )
         )
     )
-    for kill in range(KILLS):
+    for kill in range(kills):
         send_feedback(log, MODEL, [f"e{kill}-{i}" for i in range(5)])
         time.sleep(0.5 + chance.random() * 4)
         service.end(signal.SIGKILL)
@@ -210,7 +218,7 @@ def test_a_regrowth_survives_kills_at_random_moments_and_promotes_once(service: 
     after = until(ended)
     assert after == regrowth
     assert regrowth.state == policies_pb2.REGROWTH_STATE_PROMOTED, regrowth.decision
-    assert "40 new feedback labels" in regrowth.trigger
+    assert f"{5 * kills} new feedback labels" in regrowth.trigger
     assert own_world.champion(MODEL).version == regrowth.challenger
     assert len(own_world.versions_of(MODEL)) == 2
     assert insist(lambda: client.policies.GetPolicy(policies_pb2.GetPolicyRequest(name=policy.name))).pending_feedback == 0
