@@ -119,6 +119,12 @@ class KeyService:
             channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
         )
         """Lists keys without their secrets, newest first."""
+        self.UpdateKey: Unary[gateway_pb2.UpdateKeyRequest, gateway_pb2.Key] = Unary(
+            channel, calls, "/regrow.gateway.v1.KeyService/UpdateKey", gateway_pb2.UpdateKeyRequest, gateway_pb2.Key
+        )
+        """Changes what a key is for, when it ends, or its limits; the rest of a key never changes. Returns `NOT_FOUND`,
+        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end.
+        """
         self.RotateKey: Unary[gateway_pb2.RotateKeyRequest, gateway_pb2.RotateKeyResponse] = Unary(
             channel,
             calls,

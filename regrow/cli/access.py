@@ -20,7 +20,7 @@ from regrow.local.launcher import is_running
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 
-keys = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list, change, rotate and revoke API keys.", no_args_is_help=True)
 _GRPC_PORT = 8081
 
 
@@ -83,6 +83,8 @@ def _facts_of(key: gateway_pb2.Key) -> dict[str, object]:
         facts["models"] = ", ".join(names.short(name) for name in key.models)
     if key.HasField("expire_time"):
         facts["ends"] = output.when(key.expire_time)
+    for field, value in key.limits.ListFields():
+        facts[field.name.replace("_", " ")] = f"{value:g}" if value else "no limit"
     return facts
 
 
@@ -122,6 +124,37 @@ def _models(given: list[str], projects: list[str]) -> list[str]:
         raise Mistake("--model goes with one --project, the one that the models are in.")
     home = projects[0].removeprefix("projects/") if projects else "default"
     return [names.full("models", one, home) for one in given]
+
+
+@keys.command("update")
+def update(
+    name: Annotated[str, typer.Argument(help="The key's name, as `regrow keys list` shows it.")],
+    display_name: Annotated[str | None, typer.Option("--name", help="What it is for.")] = None,
+    expires: Annotated[str | None, typer.Option("--expires", help="When it ends, from now: 90d, 12h; or never.")] = None,
+    calls_per_second: Annotated[float | None, typer.Option(min=0, help="How often it may call; 0 is no limit.")] = None,
+    burst: Annotated[int | None, typer.Option(min=0, help="Calls that may come at once; 0 is one second's.")] = None,
+    rows_per_day: Annotated[int | None, typer.Option(min=0, help="Rows predicted in a day, UTC; 0 is no limit.")] = None,
+    feedback_per_day: Annotated[int | None, typer.Option(min=0, help="Pieces of feedback in a day; 0 is no limit.")] = None,
+    json: Json = False,
+) -> None:
+    """Change what a key is for, when it ends, or how much it may do. Its secret and its rights stay."""
+    limits = gateway_pb2.KeyLimits(
+        calls_per_second=calls_per_second, burst=burst, rows_per_day=rows_per_day, feedback_per_day=feedback_per_day
+    )
+    key = gateway_pb2.Key(name=f"keys/{name.removeprefix('keys/')}", display_name=display_name or "", limits=limits)
+    if expires not in (None, "never"):
+        key.ttl.FromTimedelta(span(str(expires), "--expires"))
+    request = gateway_pb2.UpdateKeyRequest(key=key)
+    said = {"display_name": display_name is not None, "expire_time": expires is not None}
+    request.update_mask.paths.extend(path for path, given in said.items() if given)
+    request.update_mask.paths.extend(f"limits.{field.name}" for field, _ in limits.ListFields())
+    if not request.update_mask.paths:
+        raise Mistake("Say what changes: --name, --expires, --calls-per-second, --rows-per-day, ...")
+    with connect() as client:
+        changed = client.keys.UpdateKey(request)
+    if json:
+        return output.show_json(changed)
+    output.facts({"name": changed.name, **_facts_of(changed)})
 
 
 @keys.command("rotate")

@@ -24,6 +24,7 @@ table that maps them to gRPC codes, and a test checks that every leaf is in it.
     │   └── PermissionDenied
     ├── Exhausted                    a bound was reached
     │   ├── TooLarge                 this call is over a size limit
+    │   ├── QuotaExceeded            this caller did what it may for now; come back after `retry_after`
     │   └── Busy                     too much at once; come back after `retry_after`
     ├── Unavailable                  an engine or a service can't be reached; come back after `retry_after`
     │   └── EngineUnavailable
@@ -198,6 +199,16 @@ class TooLarge(Exhausted):
 
     def __init__(self, what: str, *, limit: str, cure: str = "") -> None:
         super().__init__(f"{what} is larger than the limit of {limit}.{' ' + cure if cure else ''}", limit=limit)
+
+
+class QuotaExceeded(Exhausted):
+    """A caller is over its rate or its quota. `who` is the key, `quota` what it may do (`10 calls a second`)."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, who: str, quota: str, *, retry_after: timedelta, cure: str = "") -> None:
+        super().__init__(f"'{who}' may make {quota}.{' ' + cure if cure else ''}", who=who, quota=quota)
+        self.retry_after = retry_after
 
 
 class Busy(Exhausted):

@@ -45,6 +45,8 @@ from services.gateway.keys.handlers import Keys
 from services.gateway.keys.ring import KeyRing
 from services.gateway.keys.rules import Pepper
 from services.gateway.keys.storage import open_keys
+from services.gateway.limits.limiter import Limiter
+from services.gateway.limits.rules import Limits
 from services.gateway.methods import GATEWAY, public_methods
 from services.gateway.pages import make_app
 from services.gateway.projects import Projects
@@ -86,22 +88,25 @@ class Gateway:
             most_versions=settings.loaded_versions, load_wait=settings.load_wait_seconds,
         )  # fmt: skip
         self._follower = Follower(registry, events, self.serving.apply, home / "aliases.json", settings.relist_seconds)
-        self._predictions = PredictionLog(events, most_rows=settings.prediction_log_rows)
-        self._predictor = Predictor(
-            self.serving, self._predictions, threads=settings.predict_threads, backlog=settings.predict_backlog
-        )
-        self._feedback = Writer(events, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds)
-        self._feedback_streams = FeedbackStreams(self.serving, self._feedback)
-        self._log_door = LogDoor(self.serving, self._feedback, events)
         pepper = _pepper(settings)
         self.keys = KeyRing(database, pepper)
+        self._limiter = Limiter(database, self.keys.limits, _default_limits(settings))
+        self._predictions = PredictionLog(events, most_rows=settings.prediction_log_rows)
+        self._predictor = Predictor(
+            self.serving, self._predictions, self._limiter, threads=settings.predict_threads, backlog=settings.predict_backlog
+        )
+        self._feedback = Writer(
+            events, self._limiter, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds
+        )
+        self._feedback_streams = FeedbackStreams(self.serving, self._feedback)
+        self._log_door = LogDoor(self.serving, self._feedback, events)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks, events)
         self._trail = Trail(database, events, days=settings.audit_days)
-        feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys)
+        feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys, self._limiter)
         local = local_calls(self._predictor, feedback, keys, AuditApi(database), self._system)
         projects = Projects(self._upstreams.channel("registry"))
-        callers, streams = Callers(self.keys, _tokens(settings)), local_streams(self._feedback_streams)
+        callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,10 +121,12 @@ class Gateway:
         """Serves what was served last at once; asks the registry for a moment, and goes on without it if it must."""
         self._follower.start_from_copy()
         await self.keys.refresh()
+        await self._limiter.write()
         self._trail.start()
         self._run(self._follower.run())
         self._run(self.keys.keep_fresh())
         self._run(self._system.keep_told())
+        self._run(self._limiter.keep_written())
         with contextlib.suppress(RegrowError, TimeoutError):
             async with asyncio.timeout(_FIRST_READING_SECONDS):
                 await asyncio.shield(self._follower.refresh())
@@ -159,6 +166,7 @@ class Gateway:
         await asyncio.to_thread(self._trail.close, _FLUSH_SECONDS)
         with contextlib.suppress(RegrowError):
             await self.keys.write_uses()
+            await self._limiter.write()
         await self._upstreams.close()
         self._events.close()
         self._database.close()
@@ -278,6 +286,13 @@ def _tokens(settings: GatewaySettings) -> Tokens | None:
         leeway_seconds=settings.oidc_leeway_seconds,
     )  # fmt: skip
     return None if trust is None else Tokens(trust)
+
+
+def _default_limits(settings: GatewaySettings) -> Limits:
+    return Limits(
+        calls_per_second=settings.calls_per_second, burst=settings.calls_burst, rows_per_day=settings.rows_per_day,
+        feedback_per_day=settings.feedback_per_day,
+    )  # fmt: skip
 
 
 def _pepper(settings: GatewaySettings) -> Pepper:

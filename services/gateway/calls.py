@@ -56,6 +56,7 @@ _UNLOGGED = frozenset({
 })  # fmt: skip
 """Calls that come by the thousand: counted, but logged only where they fail."""
 
+_RATE = (b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset")
 _BEFORE_SECONDS = 2.0
 """How long a change waits for what was before it."""
 
@@ -136,6 +137,11 @@ class Calls:
         call.principal = await self._callers.principal(authorization)
         check_role(RULES[method.path], call.principal)
         return call.principal
+
+    def rate_headers(self, principal: Principal) -> list[tuple[bytes, bytes]]:
+        """What a caller over REST hears of its rate, with every answer; nothing where it has none."""
+        standing = self._callers.standing(principal)
+        return [] if standing is None else [(name, b"%d" % value) for name, value in zip(_RATE, standing, strict=True)]
 
     async def admit(self, method: Method, request: Message, principal: Principal, *, size: int, may_omit: bool = False) -> None:
         """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`; `NotFound` for a project that doesn't exist."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from regrow.gateway.v1 import gateway_pb2
 from services.common.database import now
@@ -19,6 +21,8 @@ from services.gateway.inference.prediction import Predictor
 from services.gateway.keys.handlers import Keys, Wish
 from services.gateway.keys.ring import KeyRing
 from services.gateway.keys.rules import DEFAULT_GRACE, Key
+from services.gateway.limits.limiter import Limiter
+from services.gateway.limits.rules import Limits, until_midnight
 from services.gateway.system import System
 
 _PACKAGE = "/regrow.gateway.v1."
@@ -34,6 +38,7 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, audit: A
         f"{_PACKAGE}KeyService/CreateKey": keys.create,
         f"{_PACKAGE}KeyService/GetKey": keys.get,
         f"{_PACKAGE}KeyService/ListKeys": keys.list_keys,
+        f"{_PACKAGE}KeyService/UpdateKey": keys.update,
         f"{_PACKAGE}KeyService/RotateKey": keys.rotate,
         f"{_PACKAGE}KeyService/RevokeKey": keys.revoke,
         f"{_PACKAGE}KeyService/GetCaller": keys.caller,
@@ -50,16 +55,17 @@ def local_streams(feedback: FeedbackStreams) -> Mapping[str, LocalStream]:
 class KeyApi:
     """`KeyService`. The database is read and written in threads."""
 
-    def __init__(self, keys: Keys, ring: KeyRing) -> None:
+    def __init__(self, keys: Keys, ring: KeyRing, limiter: Limiter) -> None:
         self._keys = keys
         self._ring = ring
+        self._limiter = limiter
 
     async def create(self, request: gateway_pb2.CreateKeyRequest) -> gateway_pb2.CreateKeyResponse:
         """The key and, this one time, its secret."""
         sent = request.key
         wish = Wish(
             display_name=sent.display_name, role=_role_name(sent.role), projects=list(sent.projects), models=list(sent.models),
-            expires=_expiry(sent),
+            expires=_expiry(sent), limits=_limits(sent.limits),
         )  # fmt: skip
         key, secret = await asyncio.to_thread(self._keys.create, current_principal(), wish)
         self._ring.put(key)
@@ -80,6 +86,14 @@ class KeyApi:
             revoked=request.show_revoked,
         )
         return gateway_pb2.ListKeysResponse(keys=[self._proto(key) for key in keys], next_page_token=token)
+
+    async def update(self, request: gateway_pb2.UpdateKeyRequest) -> gateway_pb2.Key:
+        """The key with what the mask names; it holds from the next call on."""
+        key_id = parse("keys/{key}", request.key.name, "key.name")["key"]
+        changes = _changes(request)
+        key = await asyncio.to_thread(self._keys.update, current_principal(), key_id, changes)
+        self._ring.put(key)
+        return self._proto(key)
 
     async def rotate(self, request: gateway_pb2.RotateKeyRequest) -> gateway_pb2.RotateKeyResponse:
         """The new secret, this one time."""
@@ -119,11 +133,46 @@ class KeyApi:
             message.expire_time.FromDatetime(key.expires)
         if key.former is not None and key.former.until > now():
             message.former_expire_time.FromDatetime(key.former.until)
+        for field in _LIMITS:
+            if (value := getattr(key.limits, field)) is not None:
+                setattr(message.limits, field, value)
+        today = self._limiter.used(key.id)
+        message.usage.rows, message.usage.feedback = today.rows, today.feedback
+        message.usage.reset_time.FromDatetime(now() + until_midnight())
+        message.usage.reset_time.nanos = 0
         return message
 
 
 def _role_name(role: gateway_pb2.Role) -> str:
     return gateway_pb2.Role.Name(role).removeprefix("ROLE_").lower()
+
+
+_LIMITS = ("calls_per_second", "burst", "rows_per_day", "feedback_per_day")
+
+
+def _limits(sent: gateway_pb2.KeyLimits) -> Limits:
+    return Limits(**{field: getattr(sent, field) for field in _LIMITS if sent.HasField(field)})
+
+
+def _changes(request: gateway_pb2.UpdateKeyRequest) -> dict[str, Any]:
+    """What the mask names, as `Keys.update` takes it. Raises `InvalidField`."""
+    key, changes = request.key, dict[str, Any]()
+    single = [path.removeprefix("limits.") for path in request.update_mask.paths if path.startswith("limits.")]
+    for path in request.update_mask.paths:
+        if path == "display_name":
+            changes["display_name"] = key.display_name
+        elif path in ("expire_time", "ttl", "expiration"):
+            changes["expires"] = _expiry(key)
+        elif path == "limits":
+            changes["limits"] = _limits(key.limits)
+        elif path.removeprefix("limits.") not in _LIMITS:
+            raise InvalidField("update_mask", f"'{path[:80]}' can't change. Name display_name, expire_time or limits.")
+    if single and "limits" not in changes:
+        sent = _limits(key.limits)
+        changes["limits"] = lambda before: replace(before, **{field: getattr(sent, field) for field in single})
+    if not changes:
+        raise InvalidField("update_mask", "is empty: name what changes, display_name, expire_time or limits.")
+    return changes
 
 
 def _expiry(sent: gateway_pb2.Key) -> datetime | None:

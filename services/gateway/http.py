@@ -14,7 +14,15 @@ from typing import TypeVar
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from services.common.errors import Busy, EngineUnavailable, InvalidField, RegrowError, TooLarge, Unauthenticated
+from services.common.errors import (
+    Busy,
+    EngineUnavailable,
+    InvalidField,
+    QuotaExceeded,
+    RegrowError,
+    TooLarge,
+    Unauthenticated,
+)
 from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
 from services.common.rpc.status import error_body, http_status, to_status
 from services.gateway.calls import ClientGone
@@ -35,6 +43,8 @@ class Exchange:
         self._send = send
         self._body_ended = False
         self.started = False
+        self.also: Headers = []
+        """Headers that every answer gets from now on."""
         self.verb: str = scope["method"]
         self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         self.query: bytes = scope["query_string"]
@@ -109,7 +119,13 @@ class Exchange:
     async def start(self, status: int, content_type: bytes, headers: Headers | None = None) -> None:
         """Sends the head of an answer whose length isn't known."""
         self.started = True
-        own = [(b"content-type", content_type), (b"x-request-id", self.request_id.encode()), *_FIXED, *(headers or [])]
+        own = [
+            (b"content-type", content_type),
+            (b"x-request-id", self.request_id.encode()),
+            *_FIXED,
+            *self.also,
+            *(headers or []),
+        ]
         await self._send({"type": "http.response.start", "status": status, "headers": own})
 
     async def write(self, content: bytes, *, more: bool = True) -> None:
@@ -151,7 +167,7 @@ def error_line(error: RegrowError, request_id: str) -> bytes:
 def _hints(error: RegrowError) -> Headers:
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="regrow"')]
-    if isinstance(error, Busy | EngineUnavailable):
+    if isinstance(error, Busy | QuotaExceeded | EngineUnavailable):
         return [(b"retry-after", b"%d" % max(1, round(error.retry_after.total_seconds())))]
     return []
 

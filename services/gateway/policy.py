@@ -173,6 +173,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "CreateKey": _admin(),
         "GetKey": _admin(changes=False),
         "ListKeys": _admin(changes=False),
+        "UpdateKey": _admin(before="GetKey"),
         "RotateKey": _admin(before="GetKey"),
         "RevokeKey": _admin(before="GetKey"),
         "GetCaller": _of_model(""),

@@ -47,7 +47,8 @@ class Rest:
             arrived = _arrived(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
                 call.peer = exchange.peer
-                await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
+                principal = await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
+                exchange.also = self._calls.rate_headers(principal)
                 await self._answer(exchange, found.route, found.values, call)
         except ClientGone:
             return

@@ -45,6 +45,18 @@ class GatewaySettings(CommonSettings):
     oidc_leeway_seconds: int = Field(default=30, ge=0, le=300)
     """How far the clocks of issuer and gateway may be apart."""
 
+    calls_per_second: float = Field(default=0.0, ge=0)
+    """How often a key may call where it has no limit of its own, in each gateway; 0 is no limit."""
+
+    calls_burst: int = Field(default=0, ge=0)
+    """How many of its calls may come at once; 0 is as many as one second has."""
+
+    rows_per_day: int = Field(default=0, ge=0)
+    """How many rows a key may have predicted in a day (UTC) where it has no limit of its own; 0 is no limit."""
+
+    feedback_per_day: int = Field(default=0, ge=0)
+    """How many pieces of feedback it may send in a day; 0 is no limit."""
+
     audit_days: int = Field(default=400, ge=1)
     """How long audit events are kept; the topic `regrow.audit` has a retention of its own."""
 

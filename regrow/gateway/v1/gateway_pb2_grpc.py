@@ -346,6 +346,11 @@ class KeyServiceStub:
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.SerializeToString,
                 response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.FromString,
                 _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/regrow.gateway.v1.KeyService/UpdateKey',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.FromString,
+                _registered_method=True)
         self.RotateKey = channel.unary_unary(
                 '/regrow.gateway.v1.KeyService/RotateKey',
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.RotateKeyRequest.SerializeToString,
@@ -384,6 +389,14 @@ class KeyServiceServicer:
 
     def ListKeys(self, request, context):
         """Lists keys without their secrets, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateKey(self, request, context):
+        """Changes what a key is for, when it ends, or its limits; the rest of a key never changes. Returns `NOT_FOUND`,
+        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -430,6 +443,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     servicer.ListKeys,
                     request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.FromString,
                     response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.UpdateKeyRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.SerializeToString,
             ),
             'RotateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateKey,
@@ -529,6 +547,33 @@ class KeyService:
             '/regrow.gateway.v1.KeyService/ListKeys',
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysRequest.SerializeToString,
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.KeyService/UpdateKey',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.UpdateKeyRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.Key.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,8 +1,8 @@
 """The one table between the error tree and gRPC's status codes, and its inverse.
 
 An error travels as a `google.rpc.Status` with details: `ErrorInfo` (reason, domain `regrow.dev`, the facts), `BadRequest`
-(wrong fields), `RetryInfo`, `RequestInfo`. `from_rpc_error` makes the same error of it again, so what one service says
-reaches the user through two others unchanged. `error_body` is the same for REST, as AIP-193 writes it.
+(wrong fields), `QuotaFailure`, `RetryInfo`, `RequestInfo`. `from_rpc_error` makes the same error of it again, so what one
+service says reaches the user through two others unchanged. `error_body` is the same for REST, as AIP-193 writes it.
 
 An exception outside the tree becomes `InternalFailure`: an id that finds it in the logs, and nothing of its text.
 """
@@ -63,6 +63,7 @@ CODES: dict[type[RegrowError], grpc.StatusCode] = {
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.EngineUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DigestMismatch: grpc.StatusCode.DATA_LOSS,
@@ -144,6 +145,10 @@ def to_status(error: RegrowError, request_id: str = "") -> status_pb2.Status:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(retry_after)
         _add(status, retry)
+    if isinstance(error, errors.QuotaExceeded):
+        failure = error_details_pb2.QuotaFailure()
+        failure.violations.add(subject=facts.get("who", ""), description=facts.get("quota", ""))
+        _add(status, failure)
     if request_id:
         _add(status, error_details_pb2.RequestInfo(request_id=request_id))
     if problems := getattr(error, "problems", ()):
@@ -237,7 +242,7 @@ def _made(kind: type[RegrowError], status: status_pb2.Status) -> RegrowError:
     RegrowError.__init__(error, status.message)
     if retry := detail(status, error_details_pb2.RetryInfo()):
         error.retry_after = retry.retry_delay.ToTimedelta()
-    elif issubclass(kind, errors.Busy | EngineUnavailable):
+    elif issubclass(kind, errors.Busy | errors.QuotaExceeded | EngineUnavailable):
         error.retry_after = timedelta(seconds=2)
     if issubclass(kind, errors.InvalidField | errors.InvalidFields):
         bad = detail(status, error_details_pb2.BadRequest()) or error_details_pb2.BadRequest()

@@ -19,6 +19,7 @@ from services.common.events.port import FEEDBACK, Event, EventLog
 from services.common.rpc.principal import current_principal
 from services.common.spec import ProblemSpec
 from services.gateway.appending import Appender
+from services.gateway.limits.limiter import Limiter
 
 EVENT_TYPE = "regrow.feedback.v1"
 SOURCE = "/regrow/gateway"
@@ -83,18 +84,24 @@ class Batch:
 class Writer:
     """Belongs to the event loop, with one thread at the event log."""
 
-    def __init__(self, events: EventLog, *, backlog: int, wait_seconds: float) -> None:
+    def __init__(self, events: EventLog, limiter: Limiter, *, backlog: int, wait_seconds: float) -> None:
+        self._limiter = limiter
         self._appender = Appender(events, FEEDBACK, most_events=backlog, most_bytes=MOST_BYTES, patience=wait_seconds)
         self._patience = wait_seconds
 
     def begin(self, batch: Batch) -> asyncio.Future[None]:
-        """Hands a batch over; the future tells when it is committed. Raises `Busy`, `EngineUnavailable`."""
+        """Hands a batch over; the future tells when it is committed. Raises `Busy`, `QuotaExceeded`, `EngineUnavailable`."""
         loop = asyncio.get_running_loop()
         committed: asyncio.Future[None] = loop.create_future()
+        account, count = self._limiter.current(), len(batch.sent)
+        if account is not None:
+            account.spend(feedback=count)
 
         def settle(error: RegrowError | None) -> None:
             if batch.span is not None:
                 batch.span.end(error)
+            if error is not None and account is not None:
+                account.give_back(feedback=count)
             if committed.done():
                 return
             if error is None:
@@ -105,7 +112,9 @@ class Writer:
         def done(error: RegrowError | None) -> None:
             loop.call_soon_threadsafe(settle, error)
 
-        if not self._appender.offer(batch.events, count=len(batch.sent), size=batch.size, done=done):
+        if not self._appender.offer(batch.events, count=count, size=batch.size, done=done):
+            if account is not None:
+                account.give_back(feedback=count)
             if self._appender.closing:
                 raise EngineUnavailable("gateway", "it is stopping")
             raise Busy("Too much feedback waits to be written. Send it again in a moment.", retry_after=_RETRY_AFTER)

@@ -28,6 +28,7 @@ from services.gateway.inference.prediction_log import Answered, PredictionIds, P
 from services.gateway.inference.rows import Rows, StructRows
 from services.gateway.inference.serving import Serving
 from services.gateway.json_reading import fill_struct
+from services.gateway.limits.limiter import Limiter
 
 _MOST_LISTED, _FEW_CLASSES = 20, 100
 _SWAPS_FOLLOWED = 3
@@ -47,8 +48,9 @@ class Answer:
 class Predictor:
     """Belongs to the event loop; `threads` calls compute at once, `backlog` may wait."""
 
-    def __init__(self, serving: Serving, log: PredictionLog, *, threads: int, backlog: int) -> None:
+    def __init__(self, serving: Serving, log: PredictionLog, limiter: Limiter, *, threads: int, backlog: int) -> None:
         self._serving = serving
+        self._limiter = limiter
         self._log = log
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
         self._most = threads + backlog
@@ -66,9 +68,17 @@ class Predictor:
     async def answer(self, name: str, rows: Rows) -> Answer:
         """Computes every row, gives it an id and logs it.
 
-        Raises `InvalidField` for a value that can't be read, `Busy`, and what `Serving.find` does.
+        Raises `InvalidField` for a value that can't be read, `Busy`, `QuotaExceeded`, and what `Serving.find` does.
         """
-        loaded, predicted = await self._computed(name, rows)
+        account = self._limiter.current()
+        if account is not None:
+            account.spend(rows=len(rows))
+        try:
+            loaded, predicted = await self._computed(name, rows)
+        except BaseException:
+            if account is not None:
+                account.give_back(rows=len(rows))
+            raise
         ids, moment = self._ids.take(len(rows))
         loaded.predictions += len(ids)
         meters.ROWS.inc(len(ids))

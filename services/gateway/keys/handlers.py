@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,9 +17,11 @@ from services.gateway.audit import storage as audit
 from services.gateway.audit.rules import MACHINE, AuditEvent
 from services.gateway.keys import storage
 from services.gateway.keys.rules import (
+    NO_LIMITS,
     Former,
     Key,
     Pepper,
+    check_alive,
     check_rotatable,
     checked_expiry,
     checked_models,
@@ -27,6 +30,7 @@ from services.gateway.keys.rules import (
     may_see,
     new_secret,
 )
+from services.gateway.limits.rules import Limits, checked
 
 _FIRST = "first-admin"
 
@@ -40,6 +44,7 @@ class Wish:
     projects: Sequence[str] = ()
     models: Sequence[str] = ()
     expires: datetime | None = None
+    limits: Limits = NO_LIMITS
 
 
 class Keys:
@@ -97,6 +102,25 @@ class Keys:
         with self._database.reading() as session:
             return _visible(storage.find(session, key_id), caller, key_id)
 
+    def update(self, caller: Principal, key_id: str, changes: Mapping[str, Any]) -> Key:
+        """Changes `display_name`, `expires` or `limits`; a function is asked with what was.
+
+        Raises `NotFound`, `InvalidField`, `FailedPrecondition` for a key that is revoked, or the last one of its kind.
+        """
+        with self._database.session() as session:
+            masters = storage.lock_masters(session)
+            key = _visible(storage.hold(session, key_id), caller, key_id)
+            check_alive(key)
+            values = {name: value(getattr(key, name)) if callable(value) else value for name, value in changes.items()}
+            changed = replace(key, **values, revision=key.revision + 1)
+            if changed.expires != key.expires:
+                checked_expiry(changed.expires, now())
+            checked(changed.limits, "key.limits")
+            if key.is_master and not changed.is_master and list(masters) == [key.id]:
+                raise _last_master()
+            storage.update(session, changed)
+        return changed
+
     def rotate(self, caller: Principal, key_id: str, grace: timedelta) -> tuple[Key, str]:
         """Gives the key a new secret; the one before ends after `grace`. Raises `NotFound`, `FailedPrecondition`."""
         moment = now()
@@ -117,11 +141,7 @@ class Keys:
             if key.revoked is not None:
                 return key
             if key.is_master and list(masters) == [key.id]:
-                raise FailedPrecondition(
-                    "This is the last admin key for all projects that doesn't expire: without it nobody could make another. "
-                    "Create one first.",
-                    reason="LAST_ADMIN_KEY",
-                )
+                raise _last_master()
             moment = now()
             storage.revoke(session, key_id, moment)
             return replace(key, revoked=moment)
@@ -148,8 +168,17 @@ class Keys:
         key = Key(
             id=prefix, display_name=wish.display_name, role=checked_role(wish.role), projects=projects, prefix=prefix,
             digest=self._pepper.digest(secret), created=moment, models=tuple(wish.models), expires=wish.expires,
+            limits=checked(wish.limits, "key.limits"),
         )  # fmt: skip
         return key, secret
+
+
+def _last_master() -> FailedPrecondition:
+    return FailedPrecondition(
+        "This is the last admin key for all projects that doesn't expire: without it nobody could make another. "
+        "Create one first.",
+        reason="LAST_ADMIN_KEY",
+    )
 
 
 def _visible(key: Key | None, caller: Principal, key_id: str) -> Key:

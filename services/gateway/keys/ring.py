@@ -19,7 +19,8 @@ from services.common.database import Database, now
 from services.common.errors import EngineUnavailable, Unauthenticated
 from services.common.rpc.principal import Principal
 from services.gateway.keys import storage
-from services.gateway.keys.rules import Key, Pepper, prefix_of
+from services.gateway.keys.rules import NO_LIMITS, UNLIMITED, Key, Pepper, prefix_of
+from services.gateway.limits.rules import Limits
 
 REFRESH_SECONDS = 2.0
 TOUCH_SECONDS = 30.0
@@ -75,6 +76,13 @@ class KeyRing:
             return self._by_id[key_id]
         except KeyError:
             raise Unauthenticated(_UNKNOWN) from None
+
+    def limits(self, key_id: str) -> Limits:
+        """What is set for a key; the settings decide for a token's subject, and what comes from inside has no limit."""
+        key = self._by_id.get(key_id)
+        if key is not None:
+            return key.limits
+        return NO_LIMITS if key_id.startswith("oidc:") else UNLIMITED
 
     def last_used(self, key: Key) -> datetime | None:
         """To the minute, what isn't written yet included."""

@@ -19,10 +19,14 @@ from typing import cast
 from services.common.errors import FailedPrecondition, InvalidField, PermissionDenied
 from services.common.names import check_id, parse
 from services.common.rpc.principal import ALL_PROJECTS, Principal
+from services.gateway.limits.rules import Limits
 from services.gateway.policy import RANKS, PublicRole
 
 DEFAULT_GRACE = timedelta(days=1)
 """How long a secret stays good behind its rotation, where nobody says."""
+NO_LIMITS = Limits()
+"""Those of the settings."""
+UNLIMITED = Limits(calls_per_second=0.0, burst=0, rows_per_day=0, feedback_per_day=0)
 _LONGEST_LIFE = timedelta(days=3660)
 _SECRET = re.compile(r"rg_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
 _PREFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
@@ -70,6 +74,7 @@ class Key:
     models: tuple[str, ...] = ()
     expires: datetime | None = None
     former: Former | None = None
+    limits: Limits = NO_LIMITS
     revision: int = 0
     last_used: datetime | None = None
     revoked: datetime | None = None
@@ -152,6 +157,12 @@ def checked_expiry(expires: datetime | None, moment: datetime) -> datetime | Non
         when = "lies in the past" if expires <= moment else "lies more than ten years ahead"
         raise InvalidField("key.expire_time", f"{when}. Name a moment to come, or leave it out for a key that never expires.")
     return expires
+
+
+def check_alive(key: Key) -> None:
+    """Raises `FailedPrecondition`. A key that has expired lives again with another end."""
+    if key.revoked is not None:
+        raise FailedPrecondition(f"Key '{key.id}' is revoked: make a new one.", reason="KEY_ENDED")
 
 
 def check_rotatable(key: Key, moment: datetime) -> None:

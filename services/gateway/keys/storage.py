@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from services.common.database import Database, Table, new_metadata, now, open_database
 from services.gateway.keys.rules import Former, Key
+from services.gateway.limits.rules import Limits
 from services.gateway.policy import PublicRole
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
@@ -49,6 +50,10 @@ class KeyRow(GatewayTable):
     former_prefix: Mapped[str | None] = mapped_column(sa.String(16), index=True)
     former_digest: Mapped[str | None] = mapped_column(sa.String(64))
     former_until: Mapped[datetime | None]
+    calls_per_second: Mapped[float | None] = mapped_column(sa.Double)
+    burst: Mapped[int | None]
+    rows_per_day: Mapped[int | None] = mapped_column(sa.BigInteger)
+    feedback_per_day: Mapped[int | None] = mapped_column(sa.BigInteger)
 
 
 def open_keys(url: str) -> Database:
@@ -63,7 +68,7 @@ def add(session: Session, key: Key, pepper: str) -> None:
         KeyRow(
             id=key.id, number=number, display_name=key.display_name, role=key.role, projects=",".join(key.projects),
             prefix=key.prefix, digest=key.digest, created=key.created, models=",".join(key.models), expires=key.expires,
-            revision=key.revision, pepper=pepper,
+            revision=key.revision, pepper=pepper, **_columns(key.limits),
         )
     )  # fmt: skip
     session.flush()
@@ -127,6 +132,12 @@ def hold(session: Session, key_id: str) -> Key | None:
     return None if row is None else _key(row)
 
 
+def update(session: Session, key: Key) -> None:
+    """Writes what can change of a key that is held."""
+    changed = {"display_name": key.display_name, "expires": key.expires, "revision": key.revision, **_columns(key.limits)}
+    session.execute(sa.update(KeyRow).where(KeyRow.id == key.id).values(**changed))
+
+
 def rotate(session: Session, key: Key, pepper: str) -> None:
     """Writes the secrets of a key that is held."""
     former = key.former
@@ -151,6 +162,13 @@ def touch(session: Session, used: Mapping[str, datetime]) -> None:
         session.execute(sa.update(KeyRow).where(KeyRow.id == key_id, newer).values(last_used=moment))
 
 
+_LIMITS = ("calls_per_second", "burst", "rows_per_day", "feedback_per_day")
+
+
+def _columns(limits: Limits) -> dict[str, Any]:
+    return {name: getattr(limits, name) for name in _LIMITS}
+
+
 def _key(row: KeyRow) -> Key:
     former = None
     if row.former_prefix is not None and row.former_digest is not None and row.former_until is not None:
@@ -160,4 +178,5 @@ def _key(row: KeyRow) -> Key:
         projects=tuple(filter(None, row.projects.split(","))), prefix=row.prefix, digest=row.digest,
         created=row.created, last_used=row.last_used, revoked=row.revoked, models=tuple(filter(None, row.models.split(","))),
         expires=row.expires, former=former, revision=row.revision,
+        limits=Limits(**{name: getattr(row, name) for name in _LIMITS}),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from alembic import context
 from services.common.database import run_migrations
 from services.gateway.audit.storage import AuditRow
 from services.gateway.keys.storage import KeyRow
+from services.gateway.limits.storage import UsageRow
 
-assert AuditRow.metadata is KeyRow.metadata
+assert AuditRow.metadata is KeyRow.metadata is UsageRow.metadata
 run_migrations(context, KeyRow.metadata)

@@ -41,6 +41,7 @@ EXAMPLES: list[RegrowError] = [
     errors.Busy("Too many runs.", retry_after=timedelta(seconds=7.5)),
     errors.EngineUnavailable("objects", "the connection failed", retry_after=timedelta(seconds=3)),
     errors.DigestMismatch("The part 'graph'", expected="aa", actual="bb"),
+    errors.QuotaExceeded("shop app", "10 calls a second", retry_after=timedelta(seconds=0.1), cure="Call less often."),
 ]
 
 

@@ -35,6 +35,24 @@ def test_a_token_opens_rest_and_grpc_within_what_its_groups_give(world, issuer: 
         running.stop()
 
 
+def test_a_subject_of_a_token_has_the_limits_of_the_settings(world, issuer: Issuer) -> None:
+    settings = world.settings(
+        oidc_issuers=issuer.url,
+        oidc_audience=AUDIENCE,
+        oidc_grants="shop-team=viewer:shop",
+        calls_per_second=0.01,
+        calls_burst=2,
+    )
+    running = RunningGateway(settings)
+    try:
+        for subject in ("user-1", "user-2"):
+            headers = {"authorization": f"Bearer {issuer.token(sub=subject)}"}
+            codes = [httpx.get(f"{running.http}/v1/caller", headers=headers, timeout=30).status_code for _ in range(3)]
+            assert codes == [200, 200, 429]
+    finally:
+        running.stop()
+
+
 def test_where_no_issuer_is_set_a_token_is_no_key(call, issuer: Issuer) -> None:
     answer = call("GET", "/v1/caller", key=issuer.token())
     assert answer.status_code == 401

@@ -74,6 +74,21 @@ def test_a_key_is_shown_with_what_it_may_do(run: Run, gateway: Any) -> None:
     assert "editor" in out and "rg_abc" in out and "last used" in out
 
 
+def test_a_key_changes_in_what_is_said_and_nothing_else(run: Run, gateway: Any) -> None:
+    asked = []
+
+    def update(request: gateway_pb2.UpdateKeyRequest) -> gateway_pb2.Key:
+        asked.append(request)
+        return request.key
+
+    gateway.on("UpdateKey", update)
+    code, out, _ = run("keys", "update", "a", "--rows-per-day", "500", "--burst", "0", "--expires", "never")
+    assert (code, list(asked[0].update_mask.paths)) == (0, ["expire_time", "limits.burst", "limits.rows_per_day"])
+    assert asked[0].key.WhichOneof("expiration") is None and asked[0].key.limits.rows_per_day == 500
+    assert "rows per day" in out and "500" in out and "no limit" in out
+    assert "Say what changes" in run("keys", "update", "a")[2]
+
+
 def test_the_audit_log_is_listed_by_what_is_asked_for(run: Run, gateway: Any) -> None:
     asked = []
 
