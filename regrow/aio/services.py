@@ -163,6 +163,39 @@ class AsyncSystemService:
         """Asks every service how it is, and lists the models that this gateway has loaded."""
 
 
+class AsyncEventService:
+    """What became of events that no service could take. For admins of all projects, as the log is of all projects."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ListDeadLetters: AsyncPaged[
+            gateway_pb2.ListDeadLettersRequest, gateway_pb2.ListDeadLettersResponse, gateway_pb2.DeadLetter
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/regrow.gateway.v1.EventService/ListDeadLetters",
+            gateway_pb2.ListDeadLettersRequest,
+            gateway_pb2.ListDeadLettersResponse,
+        )
+        """Lists dead letters, oldest first: events that their consumers set aside, with the reason. Those that were put back
+        since are left out unless asked for. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have,
+        `UNAVAILABLE` while the event log can't be read.
+        """
+        self.ReplayDeadLetters: AsyncUnary[gateway_pb2.ReplayDeadLettersRequest, gateway_pb2.ReplayDeadLettersResponse] = (
+            AsyncUnary(
+                channel,
+                calls,
+                "/regrow.gateway.v1.EventService/ReplayDeadLetters",
+                gateway_pb2.ReplayDeadLettersRequest,
+                gateway_pb2.ReplayDeadLettersResponse,
+            )
+        )
+        """Puts the dead letters of a topic back on it, oldest first: all that wait when the call comes. Each goes back once,
+        to every consumer of the topic; those that took it before know it by its id. What fails again is a new dead
+        letter. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have, `UNAVAILABLE` while the event log can't
+        be used; what was put back until then stays put back, and another call goes on after it.
+        """
+
+
 class AsyncAuditService:
     """The audit log: every call that changed something or tried to, and every call that was refused for lack of a right. An
     event is kept before the call is answered, and also told on the topic `regrow.audit`.
@@ -851,6 +884,7 @@ class AsyncServices:
         self.feedback = AsyncFeedbackService(channel, calls)
         self.keys = AsyncKeyService(channel, calls)
         self.system = AsyncSystemService(channel, calls)
+        self.events = AsyncEventService(channel, calls)
         self.audit = AsyncAuditService(channel, calls)
         self.datasets = AsyncDatasetService(channel, calls)
         self.votes = AsyncVoteService(channel, calls)

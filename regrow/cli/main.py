@@ -16,6 +16,7 @@ from regrow.cli import (
     audit,
     datasets,
     doctor,
+    events,
     feedback,
     labelers,
     labels,
@@ -61,6 +62,7 @@ app.command("promote", rich_help_panel=SERVE)(models.promote)
 app.command("predict", rich_help_panel=SERVE)(models.predict)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=SERVE)
 app.add_typer(policies.app, name="policy", rich_help_panel=SERVE)
+app.add_typer(events.app, name="events", rich_help_panel=SERVE)
 app.command("login", rich_help_panel=ACCESS)(access.login)
 app.add_typer(access.keys, name="keys", rich_help_panel=ACCESS)
 app.add_typer(audit.app, name="audit", rich_help_panel=ACCESS)

@@ -55,6 +55,8 @@ def configure_logging(service: str, *, level: str = "INFO", json: bool = True) -
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Its every try at a broker that is down is an error to it; the event log tells once what couldn't be done.
+    logging.getLogger("kafka").setLevel(logging.DEBUG if level == "DEBUG" else logging.CRITICAL)
 
 
 def record(service: str, method: str, code: str, seconds: float) -> None:

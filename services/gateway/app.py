@@ -30,6 +30,7 @@ from services.gateway.audit.grpc_api import AuditApi
 from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
 from services.gateway.calls import Calls
+from services.gateway.events import EventApi
 from services.gateway.feedback.door import Feedback
 from services.gateway.feedback.from_log import LogDoor
 from services.gateway.feedback.stream import FeedbackStreams
@@ -104,7 +105,8 @@ class Gateway:
         self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks, events)
         self._trail = Trail(database, events, days=settings.audit_days)
         feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys, self._limiter)
-        local = local_calls(self._predictor, feedback, keys, AuditApi(database), self._system)
+        audit, letters = AuditApi(database), EventApi(events)
+        local = local_calls(self._predictor, feedback, keys, audit, self._system, letters)
         projects = Projects(self._upstreams.channel("registry"))
         callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)

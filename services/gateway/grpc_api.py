@@ -15,6 +15,7 @@ from services.common.names import parse
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
 from services.gateway.audit.grpc_api import AuditApi
 from services.gateway.calls import Local, LocalStream
+from services.gateway.events import EventApi
 from services.gateway.feedback.door import Feedback
 from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.inference.prediction import Predictor
@@ -28,7 +29,9 @@ from services.gateway.system import System
 _PACKAGE = "/regrow.gateway.v1."
 
 
-def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, audit: AuditApi, system: System) -> Mapping[str, Local]:
+def local_calls(
+    predictor: Predictor, feedback: Feedback, keys: KeyApi, audit: AuditApi, system: System, events: EventApi
+) -> Mapping[str, Local]:
     """The handlers of every rpc of `regrow.gateway.v1` that is answered at once."""
     return {
         f"{_PACKAGE}PredictionService/Predict": predictor.predict,
@@ -44,6 +47,8 @@ def local_calls(predictor: Predictor, feedback: Feedback, keys: KeyApi, audit: A
         f"{_PACKAGE}KeyService/GetCaller": keys.caller,
         f"{_PACKAGE}AuditService/ListAuditEvents": audit.list_events,
         f"{_PACKAGE}SystemService/GetStatus": system.get_status,
+        f"{_PACKAGE}EventService/ListDeadLetters": events.list_dead_letters,
+        f"{_PACKAGE}EventService/ReplayDeadLetters": events.replay_dead_letters,
     }
 
 

@@ -60,8 +60,10 @@ def _editor(project: str = "parent", seconds: float = QUICK, *, before: str = ""
     return Rule(role="editor", project=project, seconds=seconds, changes=changes, before=before)
 
 
-def _admin(project: str = "", *, every_project: bool = False, before: str = "", changes: bool = True) -> Rule:
-    return Rule(role="admin", project=project, every_project=every_project, changes=changes, before=before)
+def _admin(
+    project: str = "", seconds: float = QUICK, *, every_project: bool = False, before: str = "", changes: bool = True
+) -> Rule:
+    return Rule(role="admin", project=project, seconds=seconds, every_project=every_project, changes=changes, before=before)
 
 
 _BY_SERVICE: dict[str, dict[str, Rule]] = {
@@ -183,6 +185,10 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.gateway.v1.SystemService": {
         "GetStatus": _of_model(""),
+    },
+    "regrow.gateway.v1.EventService": {
+        "ListDeadLetters": _admin(every_project=True, changes=False),
+        "ReplayDeadLetters": _admin(seconds=SLOW, every_project=True),
     },
 }
 RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}

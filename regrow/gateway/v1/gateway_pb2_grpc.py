@@ -740,3 +740,128 @@ class SystemService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class EventServiceStub:
+    """What became of events that no service could take. For admins of all projects, as the log is of all projects.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListDeadLetters = channel.unary_unary(
+                '/regrow.gateway.v1.EventService/ListDeadLetters',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/regrow.gateway.v1.EventService/ReplayDeadLetters',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
+
+
+class EventServiceServicer:
+    """What became of events that no service could take. For admins of all projects, as the log is of all projects.
+    """
+
+    def ListDeadLetters(self, request, context):
+        """Lists dead letters, oldest first: events that their consumers set aside, with the reason. Those that were put back since
+        are left out unless asked for. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have, `UNAVAILABLE` while the
+        event log can't be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Puts the dead letters of a topic back on it, oldest first: all that wait when the call comes. Each goes back once, to
+        every consumer of the topic; those that took it before know it by its id. What fails again is a new dead letter.
+        Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have, `UNAVAILABLE` while the event log can't be used; what
+        was put back until then stays put back, and another call goes on after it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EventServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'regrow.gateway.v1.EventService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('regrow.gateway.v1.EventService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class EventService:
+    """What became of events that no service could take. For admins of all projects, as the log is of all projects.
+    """
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.EventService/ListDeadLetters',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.EventService/ReplayDeadLetters',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

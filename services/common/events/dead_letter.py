@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from services.common.errors import InvalidField
 from services.common.events.port import DEAD_LETTER, Consumer, Event, EventLog, Offsets, Record
 
@@ -18,6 +20,7 @@ MOST_REASON_LETTERS = 1000
 _PREFIX = "regrow_"
 _REPLAYS = "regrow_replays"
 _PATIENCE = timedelta(seconds=2)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +61,18 @@ def read_dead_letter(record: Record) -> DeadLetter:
         raise InvalidField("headers", f"record {record.offset} of '{record.topic}' says not where it came from.") from None
 
 
-def dead_letters(log: EventLog) -> Iterator[DeadLetter]:
-    """All dead letters that lie there at the time of the call, oldest first."""
+def dead_letters(log: EventLog, *, after: Offsets | None = None) -> Iterator[DeadLetter]:
+    """All dead letters that lie there at the time of the call, oldest first; `after` goes on where an iteration stopped."""
     ends = log.ends(DEAD_LETTER)
     with closing(log.consumer([DEAD_LETTER])) as consumer:
+        consumer.seek(after or {})
         while records := _next(consumer, ends, most=500):
-            yield from map(read_dead_letter, records)
+            yield from _letters(records)
+
+
+def replay_positions(log: EventLog, topic: str) -> Offsets:
+    """How far the dead letters of a topic were put back: those before these offsets were."""
+    return log.committed(_replay_group(topic), DEAD_LETTER)
 
 
 def replay(log: EventLog, *, topic: str, most: int | None = None) -> int:
@@ -74,13 +83,26 @@ def replay(log: EventLog, *, topic: str, most: int | None = None) -> int:
     """
     done = 0
     ends = log.ends(DEAD_LETTER)
-    with closing(log.consumer([DEAD_LETTER], group=f"regrow.replay.{topic}")) as consumer:
+    with closing(log.consumer([DEAD_LETTER], group=_replay_group(topic))) as consumer:
         while records := _next(consumer, ends, most=500 if most is None else min(500, most - done)):
-            letters = [letter for letter in map(read_dead_letter, records) if letter.topic == topic]
+            letters = [letter for letter in _letters(records) if letter.topic == topic]
             log.append(topic, [_revived(letter) for letter in letters])
             consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
             done += len(letters)
     return done
+
+
+def _replay_group(topic: str) -> str:
+    return f"regrow.replay.{topic}"
+
+
+def _letters(records: Sequence[Record]) -> Iterator[DeadLetter]:
+    """Passes over what somebody else wrote to the topic: it must not stand in the way of the others for ever."""
+    for record in records:
+        try:
+            yield read_dead_letter(record)
+        except InvalidField as error:
+            _log.warning("no_dead_letter", problem=error.message)
 
 
 def _next(consumer: Consumer, ends: Offsets, *, most: int) -> Sequence[Record]:

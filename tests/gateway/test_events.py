@@ -1,0 +1,82 @@
+"""Dead letters through the door: listed in pages, put back once, for admins of all projects alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.common.events import DEAD_LETTER, FEEDBACK, REGISTRY, Event, EventLog, Record, events_from, send_to_dead_letter
+
+
+@pytest.fixture
+def log(world) -> Iterator[EventLog]:
+    opened = events_from(world.settings())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def buried(log: EventLog, call) -> list[str]:
+    """Ids of five feedback events set aside; what other tests left is put back first."""
+    for topic in (FEEDBACK, REGISTRY):
+        call("POST", "/v1/deadLetters:replay", json={"topic": topic})
+    ids = [f"event-{number}" for number in range(5)]
+    for number, event_id in enumerate(ids):
+        bury(log, FEEDBACK, event_id, offset=number)
+    return ids
+
+
+def bury(log: EventLog, topic: str, event_id: str, offset: int = 0) -> None:
+    headers = {"ce_id": event_id, "ce_type": "regrow.feedback.v1"}
+    [(partition, _)] = log.append(topic, [Event(key="projects/shop/models/m", value=b"12345", headers=headers)])
+    record = Record(
+        topic=topic, partition=partition, offset=offset, key="projects/shop/models/m", value=b"12345", headers=headers,
+        time=None,  # type: ignore[arg-type]  # not kept
+    )  # fmt: skip
+    send_to_dead_letter(log, record, reason="INVALID_FIELD: no such class", group="labeling")
+
+
+def test_dead_letters_are_listed_in_pages_with_what_they_were_and_why(call, buried: list[str]) -> None:
+    seen, token = [], ""
+    while True:
+        page = call("GET", f"/v1/deadLetters?page_size=2&page_token={token}").json()
+        seen += page.get("deadLetters", [])
+        if not (token := page.get("nextPageToken", "")):
+            break
+    assert [letter["eventId"] for letter in seen] == buried
+    first = seen[0]
+    assert (first["topic"], first["consumerGroup"], first["key"]) == (FEEDBACK, "labeling", "projects/shop/models/m")
+    assert (first["reason"], first["sizeBytes"]) == ("INVALID_FIELD: no such class", "5")
+    assert first["eventType"] == "regrow.feedback.v1"
+    assert first["createTime"].startswith("20")
+
+
+def test_a_replay_puts_them_back_once_and_the_list_leaves_them_out_unless_asked(call, log, buried: list[str]) -> None:
+    bury(log, REGISTRY, "another topic")
+    before = sum(log.ends(FEEDBACK).values())
+    replay = {"topic": FEEDBACK, "maxCount": 2}
+    assert call("POST", "/v1/deadLetters:replay", json=replay).json() == {"replayedCount": "2"}
+    waiting = call("GET", f"/v1/deadLetters?topic={FEEDBACK}").json()["deadLetters"]
+    assert [letter["eventId"] for letter in waiting] == buried[2:]
+    assert call("POST", "/v1/deadLetters:replay", json={"topic": FEEDBACK}).json() == {"replayedCount": "3"}
+    assert call("POST", "/v1/deadLetters:replay", json={"topic": FEEDBACK}).json().get("replayedCount", "0") == "0"
+    assert sum(log.ends(FEEDBACK).values()) == before + 5
+    assert [letter["eventId"] for letter in call("GET", "/v1/deadLetters").json()["deadLetters"]] == ["another topic"]
+    shown = call("GET", "/v1/deadLetters?show_replayed=true&page_size=1000").json()["deadLetters"]
+    assert {letter["eventId"]: letter["replayed"] for letter in shown if letter.get("replayed")}.keys() >= set(buried)
+
+
+def test_a_topic_that_is_none_is_told_with_those_that_are(call, error) -> None:
+    for answer in (
+        call("GET", "/v1/deadLetters?topic=nonsense"),
+        call("POST", "/v1/deadLetters:replay", json={"topic": DEAD_LETTER}),
+    ):
+        assert answer.status_code == 400
+        assert "regrow.feedback, regrow.predictions" in error(answer)["message"]
+
+
+def test_only_admins_of_all_projects_see_and_replay(call, new_key) -> None:
+    for key in (new_key("editor"), new_key("admin", "shop")):
+        assert call("GET", "/v1/deadLetters", key=key).status_code == 403
+        assert call("POST", "/v1/deadLetters:replay", key=key, json={"topic": FEEDBACK}).status_code == 403
