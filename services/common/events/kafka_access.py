@@ -83,14 +83,18 @@ class KafkaAccess:
         return self.prefix + name
 
     def told(self, error: Exception) -> EngineUnavailable:
-        """What an error of kafka-python means to who called. Says its kind, never its text: that holds requests."""
+        """What an error of kafka-python means to who called. Says its kind, never its text: that holds requests.
+
+        Over TLS a refused sign-in may show as no more than a closed connection: its settings are named then too.
+        """
         kind = type(error).__name__
+        settings = "check REGROW_KAFKA_SASL_MECHANISM, REGROW_KAFKA_USERNAME and its password"
         if isinstance(error, _SIGN_IN):
-            problem = f"refused the sign-in ({kind}); check REGROW_KAFKA_SASL_MECHANISM, REGROW_KAFKA_USERNAME and its password"
+            problem = f"refused the sign-in ({kind}); {settings}"
         elif isinstance(error, errors.AuthorizationError):
             problem = f"doesn't allow this to Regrow's user ({kind}); grant it the prefixed topics and groups"
         else:
-            problem = f"doesn't answer as {self.protocol} ({kind})"
+            problem = f"doesn't answer as {self.protocol} ({kind}){f'; {settings}' if self.protocol.startswith('SASL') else ''}"
         return EngineUnavailable("events", f"Kafka at {self.bootstrap} {problem}")
 
 
