@@ -18,6 +18,7 @@ table that maps them to gRPC codes, and a test checks that every leaf is in it.
     │   └── RequestIdReused          the same request_id with another content
     ├── NotPossibleNow               right call, wrong moment
     │   ├── FailedPrecondition
+    │   ├── DeadlineExceeded         the answer would come after the caller has given up
     │   └── Cancelled
     ├── Refused                      who you are decides
     │   ├── Unauthenticated
@@ -164,6 +165,19 @@ class FailedPrecondition(NotPossibleNow):
         super().__init__(message, **facts)
         if reason is not None:
             self.reason = reason
+
+
+class DeadlineExceeded(NotPossibleNow):
+    """The answer would come after the caller has given up, so it isn't worked out."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, what: str, *, needed: float, left: float) -> None:
+        super().__init__(
+            f"{what} would take about {needed:.3g} seconds, and the call's deadline is in {max(left, 0.0):.3g}."
+            " Send it with a later deadline, or in smaller calls.",
+            needed_seconds=f"{needed:.3g}",
+        )
 
 
 class Cancelled(NotPossibleNow):

@@ -37,10 +37,12 @@ from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.feedback.writing import Writer
 from services.gateway.grpc_api import KeyApi, local_calls, local_streams
 from services.gateway.inference.aliases import RegistryView
+from services.gateway.inference.batching import Batches
 from services.gateway.inference.following import Follower
 from services.gateway.inference.loading import Loader
 from services.gateway.inference.prediction import Predictor
 from services.gateway.inference.prediction_log import PredictionLog
+from services.gateway.inference.residents import Residents
 from services.gateway.inference.serving import Serving
 from services.gateway.keys.handlers import Keys
 from services.gateway.keys.ring import KeyRing
@@ -54,7 +56,7 @@ from services.gateway.projects import Projects
 from services.gateway.rest import Rest
 from services.gateway.routes import Router
 from services.gateway.settings import GatewaySettings
-from services.gateway.system import System
+from services.gateway.system import Inference, System
 from services.gateway.tokens.rules import read_trust
 from services.gateway.tokens.verifying import Tokens
 from services.gateway.upstreams import Upstreams
@@ -83,26 +85,29 @@ class Gateway:
         }  # fmt: skip
         self._upstreams = Upstreams(addresses, settings.internal_token.get_secret_value())
         registry = RegistryView(self._upstreams.channel("registry"))
-        self._loader = Loader(objects, home / "bundles")
+        residents = Residents(settings.memory_budget_bytes)
+        self._loader = Loader(objects, home / "bundles", budget=settings.memory_budget_bytes, batch_rows=settings.batch_rows)
         self.serving = Serving(
             self._loader, registry, lambda: self._follower.refresh(),
-            most_versions=settings.loaded_versions, load_wait=settings.load_wait_seconds,
+            residents=residents, most_versions=settings.loaded_versions, load_wait=settings.load_wait_seconds,
         )  # fmt: skip
         self._follower = Follower(registry, events, self.serving.apply, home / "aliases.json", settings.relist_seconds)
         pepper = _pepper(settings)
         self.keys = KeyRing(database, pepper)
         self._limiter = Limiter(database, self.keys.limits, _default_limits(settings))
         self._predictions = PredictionLog(events, most_rows=settings.prediction_log_rows)
-        self._predictor = Predictor(
-            self.serving, self._predictions, self._limiter, threads=settings.predict_threads, backlog=settings.predict_backlog
+        batches = Batches(
+            threads=settings.predict_threads, backlog=settings.predict_backlog, per_model=settings.model_concurrency
         )
+        self._predictor = Predictor(self.serving, self._predictions, self._limiter, batches)
         self._feedback = Writer(
             events, self._limiter, backlog=settings.feedback_backlog, wait_seconds=settings.feedback_wait_seconds
         )
         self._feedback_streams = FeedbackStreams(self.serving, self._feedback)
         self._log_door = LogDoor(self.serving, self._feedback, events)
         checks = {"database": database.check, "events": events.check, "objects": objects.check}
-        self._system = System(self._upstreams, self._follower, self.serving, self._predictions, checks, events)
+        inference = Inference(self.serving, residents, batches)
+        self._system = System(self._upstreams, self._follower, inference, self._predictions, checks, events)
         self._trail = Trail(database, events, days=settings.audit_days)
         feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys, self._limiter)
         audit, letters = AuditApi(database), EventApi(events)

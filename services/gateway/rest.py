@@ -75,6 +75,7 @@ class Rest:
             response = await exchange.unless_gone(self._calls.answer_stream(method, _once(request)))
             await _send(exchange, method, response)
         elif method.home == "gateway":
+            call.gone = exchange.gone  # watched by what takes long; a quick call would take longer for it
             await _send(exchange, method, await self._calls.answer(method, request))
         else:
             await _send(exchange, method, await exchange.unless_gone(self._calls.answer(method, request)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import ByteSize, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import CommonSettings, kept_secret
+from services.gateway.inference.memory import sensible_budget
 
 
 def _pepper(data_dir: Path) -> SecretStr:
@@ -70,10 +71,21 @@ class GatewaySettings(CommonSettings):
     """Predictions that run at once, off the event loop."""
 
     predict_backlog: int = Field(default=1_000, ge=1)
-    """Predict calls that may wait for a thread; one more is refused as busy, to come back in a second."""
+    """Predict calls that may wait for one model version; one more is refused as busy, with a time to come back."""
+
+    model_concurrency: int = Field(default=2, ge=1, le=64)
+    """Batches of one model version that are computed at once, of the `predict_threads` that all share."""
+
+    batch_rows: int = Field(default=64, ge=1, le=10_000)
+    """The most rows of several calls that are computed together, where measuring a version says that it pays; 1: never."""
+
+    memory_budget_bytes: ByteSize = Field(default_factory=lambda: ByteSize(sensible_budget()), ge=16 << 20)
+    """Memory that loaded versions may take, such as 2GiB: beyond it the one that was called longest ago is put to sleep until
+    the next call for it. Unset: half of the machine's memory, or of the container's."""
 
     loaded_versions: int = Field(default=4, ge=1)
-    """Versions without an alias that stay loaded after a call by number; the least recently used goes first."""
+    """Versions without an alias that stay loaded after a call by number, within the memory budget; the least recently used goes
+    first."""
 
     load_wait_seconds: float = Field(default=5.0, ge=0)
     """How long a call waits for a version that is loading, before UNAVAILABLE with a time to come back."""

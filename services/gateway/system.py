@@ -14,8 +14,11 @@ from services.common.events.port import EventLog
 from services.common.metering import READY
 from services.common.rpc.principal import Principal, current_principal
 from services.gateway.inference.aliases import project_of
+from services.gateway.inference.batching import Batches
 from services.gateway.inference.following import Follower
+from services.gateway.inference.memory import total_bytes
 from services.gateway.inference.prediction_log import PredictionLog
+from services.gateway.inference.residents import Residents
 from services.gateway.inference.serving import Serving
 from services.gateway.methods import GATEWAY
 from services.gateway.upstreams import Upstreams
@@ -32,6 +35,32 @@ class Readiness:
     missing: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What tells how the loaded models are."""
+
+    serving: Serving
+    residents: Residents
+    batches: Batches
+
+    def tell(self, status: gateway_pb2.Status, caller: Principal) -> None:
+        """Of the models, those of projects that the caller's key is good for; of the memory, all."""
+        everything = list(self.serving.loaded())
+        status.resident_bytes = total_bytes(loaded.weight for loaded, _ in everything)
+        status.memory_budget_bytes = self.residents.budget
+        status.sleeping_versions.extend(n for n in self.serving.sleeping() if _may_see(caller, n))
+        for loaded, aliases in everything:
+            if not _may_see(caller, loaded.target.name):
+                continue
+            one = status.loaded_models.add(
+                version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions,
+                resident_bytes=loaded.weight.total, waiting_calls=self.batches.waiting(loaded),
+            )  # fmt: skip
+            one.load_time.FromDatetime(loaded.loaded)
+            if (line := loaded.window.line) is not None:
+                one.seconds_per_row, one.seconds_per_batch = line.per_row, line.fixed
+
+
 class System:
     """Belongs to the event loop. `checks` raise where an engine of the gateway can't be used."""
 
@@ -39,14 +68,14 @@ class System:
         self,
         upstreams: Upstreams,
         follower: Follower,
-        serving: Serving,
+        inference: Inference,
         log: PredictionLog,
         checks: Mapping[str, Callable[[], None]],
         events: EventLog,
     ) -> None:
         self._upstreams = upstreams
         self._follower = follower
-        self._serving = serving
+        self._inference = inference
         self._log = log
         self._checks = checks
         self._events = events
@@ -73,8 +102,10 @@ class System:
         caller = current_principal()
         own, services, lags = await asyncio.gather(self._own_problems(), self._upstreams.states(), self._lags())
         status = gateway_pb2.Status(software_version=software_version(), pending_predictions=self._log.pending)
-        models = {name: why for name, why in self._serving.problems.items() if _may_see(caller, name)}
-        told = " ".join(f"{name}: {problem}" for name, problem in {**own, **models}.items())
+        problems = self._inference.serving.problems
+        models = {name: why for name, why in problems.items() if _may_see(caller, name)}
+        memory = {"memory": problem} if (problem := self._inference.residents.problem()) else {}
+        told = " ".join(f"{name}: {problem}" for name, problem in {**own, **models, **memory}.items())
         status.clock_time.GetCurrentTime()
         status.consumer_lags.extend(lags)
         status.services.add(
@@ -86,11 +117,7 @@ class System:
             )
             if state.clock_time:
                 one_service.clock_time.FromJsonString(state.clock_time)
-        for loaded, aliases in self._serving.loaded():
-            if not _may_see(caller, loaded.target.name):
-                continue
-            one = status.loaded_models.add(version=loaded.target.name, aliases=sorted(aliases), predictions=loaded.predictions)
-            one.load_time.FromDatetime(loaded.loaded)
+        self._inference.tell(status, caller)
         return status
 
     async def _lags(self) -> list[gateway_pb2.ConsumerLag]:

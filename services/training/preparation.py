@@ -10,7 +10,7 @@ import numpy as np
 
 from services.common.bundle.features import Feature, Reader, Source
 from services.common.bundle.terms import join_texts
-from services.common.bundle.values import Columns, Input, Strings
+from services.common.bundle.values import Column, Columns, Input, Strings
 from services.common.errors import FailedPrecondition
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
@@ -47,11 +47,7 @@ class Prepared:
 
 def inputs_of(spec: ProblemSpec, columns: Columns, styles: dict[str, str], unused: tuple[str, ...]) -> tuple[Input, ...]:
     """The inputs that the model reads, with what training saw of them."""
-    return tuple(
-        Input(name=i.name, kind=i.kind, missing_seen=_some_missing(columns, i.name), style=styles.get(i.name, ""))
-        for i in spec.inputs
-        if i.name not in unused
-    )
+    return tuple(_input(i.name, i.kind, columns[i.name], styles.get(i.name, "")) for i in spec.inputs if i.name not in unused)
 
 
 def prepare(
@@ -138,6 +134,12 @@ def _nothing_to_read(design: Design, texts: list[str], tabular: list[Input], not
     return " ".join(["No input column can be used.", *notes, "Name other columns in the spec, or another design."])
 
 
-def _some_missing(columns: Columns, name: str) -> bool:
-    values = columns[name]
-    return None in values if isinstance(values, list) else bool(np.isnan(values).any())
+def _input(name: str, kind: str, values: Column, style: str) -> Input:
+    if isinstance(values, list):
+        return Input(name=name, kind=kind, missing_seen=None in values, style=style)
+    there = values[~np.isnan(values)]
+    ranged = kind in ("numeric", "datetime") and len(there)
+    return Input(
+        name=name, kind=kind, missing_seen=len(there) < len(values), style=style,
+        low=float(there.min()) if ranged else None, high=float(there.max()) if ranged else None,
+    )  # fmt: skip

@@ -17,7 +17,7 @@ from regrow.registry.v1 import registry_pb2 as reg
 from services.common.bundle import Bundle
 from services.common.errors import EngineUnavailable
 from services.common.events import PREDICTIONS, events_from, read_envelope
-from services.gateway.inference import prediction, serving
+from services.gateway.inference import computing, serving
 from services.gateway.inference.prediction_log import UNLOGGED, Answered, PredictionIds, PredictionLog
 
 SPAM, HAM = {"text": "win a free lunch, win", "length": 21}, {"text": "lunch meeting", "length": 13}
@@ -122,7 +122,8 @@ def test_a_model_tells_what_it_reads_and_a_row_to_try_it_with(call, world) -> No
     model = world.champion("described")
     served = call("GET", f"/v1/{model}:served").json()
     assert served["version"] == f"{model}/versions/1"
-    assert served["inputs"] == [{"name": "text", "kind": "text"}, {"name": "length", "kind": "numeric"}]
+    assert [(one["name"], one["kind"]) for one in served["inputs"]] == [("text", "text"), ("length", "numeric")]
+    assert [one["mayBeMissing"] for one in served["inputs"]] == [False, True]
     assert served["classNames"] == ["ham", "spam"]
     assert "brew" in served["design"]
     assert predict(call, model, served["exampleRow"]).status_code == 200
@@ -254,7 +255,7 @@ def test_a_quick_version_is_computed_at_once_and_a_slow_one_in_a_thread(call, wo
         return computed(self, *rows)
 
     monkeypatch.setattr(Bundle, "predict_columns", predict_and_note)
-    monkeypatch.setattr(prediction.time, "thread_time", lambda: clock[0])
+    monkeypatch.setattr(computing.time, "thread_time", lambda: clock[0])
     assert predict(call, model, SPAM).status_code == 200
     eventually(lambda: predict(call, model, SPAM).status_code == 200 and not threads[-1].startswith("predict"))
     assert threads[0].startswith("predict") and threads[1].startswith("predict")

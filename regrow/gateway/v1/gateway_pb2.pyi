@@ -81,12 +81,28 @@ class GetServedModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class InputColumn(_message.Message):
-    __slots__ = ("name", "kind")
+    __slots__ = ("name", "kind", "minimum", "maximum", "earliest", "latest", "categories", "other_categories", "may_be_missing", "longest_tokens")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    OTHER_CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    MAY_BE_MISSING_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_TOKENS_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
+    minimum: float
+    maximum: float
+    earliest: _timestamp_pb2.Timestamp
+    latest: _timestamp_pb2.Timestamp
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    other_categories: bool
+    may_be_missing: bool
+    longest_tokens: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., earliest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., latest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., categories: _Optional[_Iterable[str]] = ..., other_categories: _Optional[bool] = ..., may_be_missing: _Optional[bool] = ..., longest_tokens: _Optional[int] = ...) -> None: ...
 
 class ServedModel(_message.Message):
     __slots__ = ("name", "version", "inputs", "class_names", "multi_label", "design", "example_row")
@@ -343,91 +359,43 @@ class ConsumerLag(_message.Message):
     def __init__(self, group: _Optional[str] = ..., topic: _Optional[str] = ..., waiting_events: _Optional[int] = ...) -> None: ...
 
 class LoadedModel(_message.Message):
-    __slots__ = ("version", "aliases", "load_time", "predictions")
+    __slots__ = ("version", "aliases", "load_time", "predictions", "resident_bytes", "waiting_calls", "seconds_per_batch", "seconds_per_row")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     LOAD_TIME_FIELD_NUMBER: _ClassVar[int]
     PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WAITING_CALLS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_PER_BATCH_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_PER_ROW_FIELD_NUMBER: _ClassVar[int]
     version: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     load_time: _timestamp_pb2.Timestamp
     predictions: int
-    def __init__(self, version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ...) -> None: ...
+    resident_bytes: int
+    waiting_calls: int
+    seconds_per_batch: float
+    seconds_per_row: float
+    def __init__(self, version: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., predictions: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., waiting_calls: _Optional[int] = ..., seconds_per_batch: _Optional[float] = ..., seconds_per_row: _Optional[float] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("software_version", "services", "loaded_models", "pending_predictions", "consumer_lags", "clock_time")
+    __slots__ = ("software_version", "services", "loaded_models", "pending_predictions", "consumer_lags", "clock_time", "resident_bytes", "memory_budget_bytes", "sleeping_versions")
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     LOADED_MODELS_FIELD_NUMBER: _ClassVar[int]
     PENDING_PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_LAGS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SLEEPING_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     software_version: str
     services: _containers.RepeatedCompositeFieldContainer[ServiceStatus]
     loaded_models: _containers.RepeatedCompositeFieldContainer[LoadedModel]
     pending_predictions: int
     consumer_lags: _containers.RepeatedCompositeFieldContainer[ConsumerLag]
     clock_time: _timestamp_pb2.Timestamp
-    def __init__(self, software_version: _Optional[str] = ..., services: _Optional[_Iterable[_Union[ServiceStatus, _Mapping]]] = ..., loaded_models: _Optional[_Iterable[_Union[LoadedModel, _Mapping]]] = ..., pending_predictions: _Optional[int] = ..., consumer_lags: _Optional[_Iterable[_Union[ConsumerLag, _Mapping]]] = ..., clock_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
-class ListDeadLettersRequest(_message.Message):
-    __slots__ = ("topic", "show_replayed", "page_size", "page_token")
-    TOPIC_FIELD_NUMBER: _ClassVar[int]
-    SHOW_REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
-    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    topic: str
-    show_replayed: bool
-    page_size: int
-    page_token: str
-    def __init__(self, topic: _Optional[str] = ..., show_replayed: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
-
-class ListDeadLettersResponse(_message.Message):
-    __slots__ = ("dead_letters", "next_page_token")
-    DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    dead_letters: _containers.RepeatedCompositeFieldContainer[DeadLetter]
-    next_page_token: str
-    def __init__(self, dead_letters: _Optional[_Iterable[_Union[DeadLetter, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
-
-class DeadLetter(_message.Message):
-    __slots__ = ("topic", "partition", "offset", "consumer_group", "reason", "key", "event_id", "event_type", "size_bytes", "create_time", "replay_count", "replayed")
-    TOPIC_FIELD_NUMBER: _ClassVar[int]
-    PARTITION_FIELD_NUMBER: _ClassVar[int]
-    OFFSET_FIELD_NUMBER: _ClassVar[int]
-    CONSUMER_GROUP_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
-    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
-    EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
-    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
-    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
-    REPLAY_COUNT_FIELD_NUMBER: _ClassVar[int]
-    REPLAYED_FIELD_NUMBER: _ClassVar[int]
-    topic: str
-    partition: int
-    offset: int
-    consumer_group: str
-    reason: str
-    key: str
-    event_id: str
-    event_type: str
-    size_bytes: int
-    create_time: _timestamp_pb2.Timestamp
-    replay_count: int
-    replayed: bool
-    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., consumer_group: _Optional[str] = ..., reason: _Optional[str] = ..., key: _Optional[str] = ..., event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., replay_count: _Optional[int] = ..., replayed: _Optional[bool] = ...) -> None: ...
-
-class ReplayDeadLettersRequest(_message.Message):
-    __slots__ = ("topic", "max_count")
-    TOPIC_FIELD_NUMBER: _ClassVar[int]
-    MAX_COUNT_FIELD_NUMBER: _ClassVar[int]
-    topic: str
-    max_count: int
-    def __init__(self, topic: _Optional[str] = ..., max_count: _Optional[int] = ...) -> None: ...
-
-class ReplayDeadLettersResponse(_message.Message):
-    __slots__ = ("replayed_count",)
-    REPLAYED_COUNT_FIELD_NUMBER: _ClassVar[int]
-    replayed_count: int
-    def __init__(self, replayed_count: _Optional[int] = ...) -> None: ...
+    resident_bytes: int
+    memory_budget_bytes: int
+    sleeping_versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, software_version: _Optional[str] = ..., services: _Optional[_Iterable[_Union[ServiceStatus, _Mapping]]] = ..., loaded_models: _Optional[_Iterable[_Union[LoadedModel, _Mapping]]] = ..., pending_predictions: _Optional[int] = ..., consumer_lags: _Optional[_Iterable[_Union[ConsumerLag, _Mapping]]] = ..., clock_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resident_bytes: _Optional[int] = ..., memory_budget_bytes: _Optional[int] = ..., sleeping_versions: _Optional[_Iterable[str]] = ...) -> None: ...

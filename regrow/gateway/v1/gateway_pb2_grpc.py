@@ -52,9 +52,12 @@ class PredictionServiceServicer:
     """
 
     def Predict(self, request, context):
-        """Predicts rows as apps have them: column to value. Missing and unseen values are answered with a warning, not an error.
-        Returns `NOT_FOUND` for an unknown model or version, `FAILED_PRECONDITION` where the model has no champion,
-        `INVALID_ARGUMENT` for a value that can't be read at all, `UNAVAILABLE` while the version is loading.
+        """Predicts rows as apps have them: column to value. What is odd is answered with a warning, not an error: a value that is
+        missing, unseen, outside of the range that training saw or longer than the model reads, and a column that it doesn't read.
+        Returns `NOT_FOUND` for an unknown model or version, `FAILED_PRECONDITION` where the model has no champion or is too big
+        for the memory, `INVALID_ARGUMENT` for a value that can't be read at all, `UNAVAILABLE` while the version is loading,
+        `RESOURCE_EXHAUSTED` with a retry time where too many calls wait for the model, `DEADLINE_EXCEEDED` at once where the
+        answer would come after the call's deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,6 +38,8 @@ class Encoder:
         self._tokenizer = Tokenizer.from_str(tokenizer.decode())
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(longest)
+        self.longest = longest - self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        """The most tokens of a text that are read."""
         self.width = int(self._session.get_outputs()[0].shape[-1])
 
     def encode(self, texts: Sequence[str | None]) -> Vectors:
@@ -49,6 +51,11 @@ class Encoder:
             batch = order[start : start + _BATCH]
             vectors[batch] = self._run([encodings[i].ids for i in batch])
         return vectors
+
+    def count(self, text: str) -> int:
+        """All tokens of a text, those past the longest included."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return len(encoding.ids) + sum(len(one.ids) for one in encoding.overflowing)
 
     def ids(self, text: str) -> list[int]:
         """The numbers of a text's tokens, cut at the longest."""

@@ -17,7 +17,7 @@ from services.common.bundle.encoder import Encoder
 from services.common.bundle.table import Table
 from services.common.bundle.terms import Ragged, Terms, join_texts
 from services.common.bundle.tokens import Vocabulary
-from services.common.bundle.values import Columns, Strings
+from services.common.bundle.values import Columns, Strings, Warning
 
 Array = npt.NDArray[np.float32] | npt.NDArray[np.int64]
 Feature = Ragged | Array
@@ -38,6 +38,18 @@ class Reader:
             return self.source.transform(columns, rows)
         texts = join_texts([cast(Strings, columns[name]) for name in self.columns])
         return self.source.encode(texts) if isinstance(self.source, Encoder) else self.source.transform(texts)
+
+    def warn_of_length(self, columns: Columns, warnings: list[list[Warning]]) -> None:
+        """Adds a warning wherever a text is longer than what the model reads of it."""
+        source = self.source
+        if isinstance(source, Table | Terms):
+            return
+        longest, field = source.longest, ", ".join(self.columns)
+        for i, text in enumerate(join_texts([cast(Strings, columns[name]) for name in self.columns])):
+            # A token has a character at least, so most texts needn't be counted.
+            if len(text) > longest and (count := source.count(text)) > longest:
+                problem = f"has {count:,} tokens, of which the model reads the first {longest:,}."
+                warnings[i].append(Warning(field=field, problem=problem))
 
 
 def read_all(readers: Sequence[Reader], columns: Columns, rows: int) -> dict[str, Feature]:

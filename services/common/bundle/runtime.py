@@ -22,13 +22,16 @@ from services.common.bundle.parts import cached_part, read_verified
 from services.common.bundle.table import Table
 from services.common.bundle.terms import Terms
 from services.common.bundle.tokens import Vocabulary
-from services.common.bundle.values import Columns, Warning, read_rows
-from services.common.errors import InvalidField
+from services.common.bundle.values import Column, Columns, Warning, read_rows, unknown
+from services.common.errors import Cancelled, InvalidField
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 
 _BATCH = 64
 _OUTPUTS = ["logits"]
+
+GoOn = Callable[[], bool] | None
+"""Whether somebody still waits for an answer; None where that is sure."""
 
 _READERS: dict[str, Callable[[bytes], Source]] = {
     "terms": Terms.from_json,
@@ -49,6 +52,17 @@ class Predictions:
     warnings: list[list[Warning]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Rows of one caller that were read: columns as featurizers take them, and the warnings of each row."""
+
+    columns: Columns
+    warnings: list[list[Warning]]
+
+    def __len__(self) -> int:
+        return len(self.warnings)
+
+
 class Bundle:
     """A model version ready to predict. Safe for use from many threads; bundles that share an encoder share its memory."""
 
@@ -56,16 +70,25 @@ class Bundle:
         self.manifest = manifest
         self.digest = digest
         self._readers = [_open_reader(entry, manifest, files) for entry in manifest.readers]
-        self._tables = [reader.source for reader in self._readers if isinstance(reader.source, Table)]
+        self.tables = tuple(reader.source for reader in self._readers if isinstance(reader.source, Table))
+        self.encoders = tuple(reader.source for reader in self._readers if isinstance(reader.source, Encoder))
+        self.input_names = tuple(column.name for column in manifest.inputs)
+        self.known = frozenset((*self.input_names, *manifest.unused))
+        """Columns that a row may have: those that the model reads, and those that it needn't."""
         self._names = manifest.spec.class_names
         self._session = open_session(str(files[GRAPH]))
 
     @classmethod
     def open(cls, objects: ObjectStore, digest: str, cache_dir: Path) -> Bundle:
         """Fetches what prediction needs and verifies every digest. Raises `NotFound` or `DigestMismatch`."""
+        return cls(*cls.fetch(objects, digest, cache_dir), digest)
+
+    @staticmethod
+    def fetch(objects: ObjectStore, digest: str, cache_dir: Path) -> tuple[Manifest, dict[str, Path]]:
+        """The manifest, and local files of the parts that prediction needs, by name; every digest verified."""
         manifest = Manifest.from_json(read_verified(objects, digest, "The bundle's manifest"))
         served = [part for part in manifest.parts if part.name not in NOT_SERVED]
-        return cls(manifest, {part.name: cached_part(objects, part, cache_dir) for part in served}, digest)
+        return manifest, {part.name: cached_part(objects, part, cache_dir) for part in served}
 
     @property
     def spec(self) -> ProblemSpec:
@@ -77,28 +100,52 @@ class Bundle:
         for i, row in enumerate(rows):
             if not isinstance(row, dict | Mapping):
                 raise InvalidField(f"rows[{i}]", "is not an object of column names and values.")
-        return self.predict_columns(*read_rows(rows, self.manifest.inputs))
+        columns, warnings = read_rows(rows, self.manifest.inputs)
+        for row, told in zip(rows, warnings, strict=True):
+            told += [unknown(name, self.input_names) for name in row if name not in self.known]
+        return self.predict_columns(columns, warnings)
 
-    def predict_columns(self, columns: Columns, warnings: list[list[Warning]]) -> Predictions:
+    def predict_columns(self, columns: Columns, warnings: list[list[Warning]], go_on: GoOn = None) -> Predictions:
         """The same of what `read_rows` or `read_cells` answered: columns and a list of warnings per row."""
-        for table in self._tables:
-            table.unseen(columns, warnings)
-        probabilities = self.probabilities(columns, len(warnings))
-        decided = self.spec.decide(probabilities, self.manifest.decision.thresholds)
-        classes = [[self._names[c] for c in chosen] for chosen in decided]
-        return Predictions(probabilities=probabilities, classes=classes, warnings=warnings)
+        self._warn(columns, warnings)
+        return self._decided(self.probabilities(columns, len(warnings), go_on), warnings)
 
-    def probabilities(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
+    def answer(self, requests: Sequence[Request]) -> list[Predictions]:
+        """`predict_columns` for several callers at once: each has the answers that it has alone."""
+        for request in requests:
+            self._warn(request.columns, request.warnings)
+        sizes = [len(request) for request in requests]
+        columns = {name: _joined([request.columns[name] for request in requests]) for name in self.input_names}
+        parts = np.split(self.probabilities(columns, sum(sizes)), np.cumsum(sizes)[:-1])
+        return [self._decided(part, request.warnings) for part, request in zip(parts, requests, strict=True)]
+
+    def _warn(self, columns: Columns, warnings: list[list[Warning]]) -> None:
+        for table in self.tables:
+            table.unseen(columns, warnings)
+        for reader in self._readers:
+            reader.warn_of_length(columns, warnings)
+
+    def _decided(self, probabilities: npt.NDArray[np.float32], warnings: list[list[Warning]]) -> Predictions:
+        return Predictions(probabilities=probabilities, classes=self.decide(probabilities), warnings=warnings)
+
+    def decide(self, probabilities: npt.NDArray[np.float32]) -> list[list[str]]:
+        """The classes decided for each row of `(rows, classes)` probabilities."""
+        decided = self.spec.decide(probabilities, self.manifest.decision.thresholds)
+        return [[self._names[c] for c in chosen] for chosen in decided]
+
+    def probabilities(self, columns: Columns, rows: int, go_on: GoOn = None) -> npt.NDArray[np.float32]:
         """`(rows, classes)` calibrated probabilities of rows that are already columns."""
-        answered = self.manifest.decision.probabilities(self.logits(columns, rows), self.spec.multi_label)
+        answered = self.manifest.decision.probabilities(self.logits(columns, rows, go_on), self.spec.multi_label)
         return answered.astype(np.float32)
 
-    def logits(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
-        """`(rows, heads, classes)` raw logits."""
+    def logits(self, columns: Columns, rows: int, go_on: GoOn = None) -> npt.NDArray[np.float32]:
+        """`(rows, heads, classes)` raw logits. Asks `go_on` from time to time; raises `Cancelled` where nobody waits."""
         if 0 < rows <= _BATCH:
             return self._run(columns, rows)
         parts = [np.zeros((0, len(self.manifest.heads), len(self._names)), dtype=np.float32)]
         for start in range(0, rows, _BATCH):
+            if go_on is not None and not go_on():
+                raise Cancelled("Nobody waits for the predictions.")
             stop = min(start + _BATCH, rows)
             parts.append(self._run(slice_columns(columns, start, stop), stop - start))
         return np.concatenate(parts)
@@ -106,6 +153,11 @@ class Bundle:
     def _run(self, columns: Columns, rows: int) -> npt.NDArray[np.float32]:
         logits: npt.NDArray[np.float32] = self._session.run(_OUTPUTS, feed(read_all(self._readers, columns, rows)))[0]
         return logits
+
+    def longest(self, column: str) -> int:
+        """The most tokens that are read of a text column; 0 where there is no such limit."""
+        sources = [reader.source for reader in self._readers if column in reader.columns]
+        return max((source.longest for source in sources if isinstance(source, Encoder | Vocabulary)), default=0)
 
     def describe(self) -> dict[str, Any]:
         """What the model reads and answers, and what it was made from, as JSON."""
@@ -122,6 +174,15 @@ class Bundle:
             "receipt": dict(manifest.receipt),
             "size_bytes": sum(part.size for part in manifest.parts if part.name not in NOT_SERVED),
         }
+
+
+def _joined(parts: Sequence[Column]) -> Column:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, list):
+        return [cell for part in parts for cell in part]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def _open_reader(entry: ReaderEntry, manifest: Manifest, files: Mapping[str, Path]) -> Reader:

@@ -42,6 +42,10 @@ class Vocabulary:
             tokens[i, : len(row)] = row
         return tokens
 
+    def count(self, text: str) -> int:
+        """All words of a text, those past the longest included."""
+        return len(words(text))
+
     def to_json(self) -> bytes:
         """What the bundle stores."""
         return json.dumps({"known": self.known, "longest": self.longest}, ensure_ascii=False).encode()

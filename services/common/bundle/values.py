@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ _FARTHEST = 2.5e11
 
 MOST_CHARACTERS = 100_000
 """A longer text is read up to here, in training and in serving alike: a 5 MB cell must not stall a request."""
+
+_LONGEST_NAME = 200
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "?", "nat"})
 TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
@@ -74,13 +78,16 @@ class Input:
     """One column that the model reads.
 
     `missing_seen`: rows without a value were there in training, so none is no news. `style` is how the source spells the
-    column (`decimal_comma`, `%d/%m/%Y`), empty where plain.
+    column (`decimal_comma`, `%d/%m/%Y`), empty where plain. `low` and `high`: the ends of what training saw of a number or
+    (seconds since 1970) of a time; None where that isn't known.
     """
 
     name: str
     kind: str
     missing_seen: bool = False
     style: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 def read_rows(rows: Sequence[Mapping[str, object]], inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
@@ -113,6 +120,7 @@ def _read_cells(cells: Sequence[object] | None, column: Input, warnings: list[li
         for value, told in zip(values, warnings, strict=True):
             if value is None:
                 told.append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
+    _warn_of_range(values, column, warnings)
     return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
 
 
@@ -128,7 +136,42 @@ def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: 
             problem = "has no value" if name in row else "is not in the row"
             warnings[i].append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
         values.append(value)
+    _warn_of_range(values, column, warnings)
     return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _warn_of_range(values: Sequence[Any], column: Input, warnings: list[list[Warning]]) -> None:
+    low, high = column.low, column.high
+    if column.kind == "text":
+        for i, text in enumerate(values):
+            if text is not None and len(text) == MOST_CHARACTERS:
+                problem = f"is longer than {MOST_CHARACTERS:,} characters; the model doesn't read the rest."
+                warnings[i].append(Warning(field=column.name, problem=problem))
+    elif low is not None and high is not None:
+        for i, value in enumerate(values):
+            if value is not None and not low <= value <= high:
+                shown, least, most = (spelled_number(one, column.kind) for one in (value, low, high))
+                problem = f"{shown} is outside of what the model learned from: {least} to {most}."
+                warnings[i].append(Warning(field=column.name, problem=problem))
+
+
+def spelled_number(value: float, kind: str) -> str:
+    """A number for a sentence; one of a `datetime` column as ISO 8601."""
+    if kind == "datetime":
+        return datetime.fromtimestamp(round(value), UTC).isoformat().replace("+00:00", "Z")
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def unknown(name: str, inputs: tuple[str, ...]) -> Warning:
+    """Of a column that a model with these inputs doesn't read: with the input that it may be meant for."""
+    return Warning(field=name[:_LONGEST_NAME], problem=_unknown(name[:_LONGEST_NAME], inputs))
+
+
+@lru_cache(maxsize=1024)
+def _unknown(name: str, inputs: tuple[str, ...]) -> str:
+    close = get_close_matches(name.lower(), [one.lower() for one in inputs], n=1, cutoff=0.75)
+    meant = next((f" Is '{one}' meant?" for one in inputs if close and one.lower() == close[0]), "")
+    return f"is no column that the model reads.{meant}"
 
 
 def text_of(cell: object, _style: str = "") -> str | None:

@@ -13,11 +13,11 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from services.common.errors import Unauthenticated
 
@@ -67,6 +67,8 @@ class Call:
 
     At the public door, for the audit: `peer` tells the caller's address, `request` is the message once it was read, and
     `audited` says that an event of the call was handed over.
+
+    `gone` returns when the caller has left; None where the task of a call whose caller leaves is cancelled.
     """
 
     request_id: str
@@ -76,6 +78,7 @@ class Call:
     peer: Callable[[], str] = str
     request: object = None
     audited: bool = False
+    gone: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 _current: ContextVar[Call | None] = ContextVar("regrow_call", default=None)

@@ -1,10 +1,20 @@
-"""From a version to a bundle that answers: fetched, verified, opened and tried on a row, all in threads of its own."""
+"""From a version to a bundle that answers: fetched, verified, opened, measured and tried, all in threads of its own.
+
+A version takes over only after it has answered batches of several sizes: what is allocated at the first call of a size is
+then there, and how long a batch takes is known. These threads give way to those that answer calls. One version is opened
+at a time, so that what the process grows by meanwhile tells what the version takes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+import time
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,29 +23,40 @@ import numpy as np
 import structlog
 
 from services.common.bundle import Bundle
-from services.common.bundle.parts import cached_part
-from services.common.bundle.table import Table
+from services.common.bundle.encoder import Encoder
 from services.common.errors import FailedPrecondition
 from services.common.objects.port import ObjectStore
 from services.gateway.inference import meters
 from services.gateway.inference.aliases import Target
+from services.gateway.inference.memory import Weight, resident_bytes, spelled_size, weight_of
+from services.gateway.inference.window import Window
 
 _LOADS_AT_ONCE = 2
+_NICENESS = 5
 _LEARNING = 0.2
+_WARM_ROWS = (1, 1, 4, 16, 64)
+"""The first call allocates what later ones use again; its time says nothing."""
+_WARM_SECONDS = 2.0
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Loaded:
-    """A version in memory. Calls hold it while they run; when the last one ends after a swap, it is freed."""
+    """A version in memory. Calls hold it while they run; when the last one ends after a swap, it is freed.
+
+    `weight` is what it takes; `used` orders versions by their last call.
+    """
 
     target: Target
     bundle: Bundle
     example: Mapping[str, object]
     loaded: datetime
     class_of: Mapping[str, int]
+    window: Window
+    weight: Weight
     predictions: int = field(default=0)
+    used: int = field(default=0)
     seconds_per_byte: float | None = field(default=None)
 
     def expected_seconds(self, size: int) -> float | None:
@@ -50,12 +71,20 @@ class Loaded:
 
 
 class Loader:
-    """Loads each version once, however many ask for it at a time. Belongs to the event loop."""
+    """Loads each version once, however many ask for it at a time. Belongs to the event loop.
 
-    def __init__(self, objects: ObjectStore, cache_dir: Path) -> None:
+    `budget`: bytes that all versions may take; one whose files alone are larger isn't opened. `batch_rows`: the most rows
+    that several calls are computed together with.
+    """
+
+    def __init__(self, objects: ObjectStore, cache_dir: Path, *, budget: int, batch_rows: int) -> None:
         self._objects = objects
         self._cache_dir = cache_dir
-        self._pool = ThreadPoolExecutor(max_workers=_LOADS_AT_ONCE, thread_name_prefix="load")
+        self._budget = budget
+        self._batch_rows = batch_rows
+        self._pool = ThreadPoolExecutor(max_workers=_LOADS_AT_ONCE, thread_name_prefix="load", initializer=_give_way)
+        self._opening = threading.Lock()
+        self._encoders: weakref.WeakSet[Encoder] = weakref.WeakSet()
         self._running: dict[str, asyncio.Task[Loaded]] = {}
 
     def load(self, target: Target) -> asyncio.Task[Loaded]:
@@ -83,33 +112,60 @@ class Loader:
             )
 
     def _open(self, target: Target) -> Loaded:
-        bundle = Bundle.open(self._objects, target.digest, self._cache_dir)
-        example = self._example(bundle)
-        answered = bundle.predict([example]).probabilities
-        if not np.isfinite(answered).all():
+        manifest, files = Bundle.fetch(self._objects, target.digest, self._cache_dir)
+        size = sum(part.size for part in manifest.parts if part.name in files)
+        if size > self._budget:
+            raise FailedPrecondition(
+                f"'{target.name}' has {spelled_size(size)} of files, and all models may take {spelled_size(self._budget)} of"
+                " memory. Raise REGROW_GATEWAY_MEMORY_BUDGET_BYTES, or train a smaller design.",
+                reason="MODEL_TOO_BIG",
+            )
+        with self._opening:
+            began, before = time.perf_counter(), resident_bytes()
+            bundle = Bundle(manifest, files, target.digest)
+            example = _example(bundle)
+            window = _tried(bundle, example, target, self._batch_rows)
+            is_new = any(encoder not in self._encoders for encoder in bundle.encoders)
+            self._encoders.update(bundle.encoders)
+            weight = weight_of(manifest, resident_bytes() - before, encoder_is_new=is_new)
+        log.info("loaded", version=target.name, digest=target.digest, bytes=weight.total, seconds=time.perf_counter() - began)
+        return Loaded(
+            target=target, bundle=bundle, example=example, loaded=datetime.now(UTC), window=window, weight=weight,
+            class_of=bundle.spec.value_to_class(),
+        )  # fmt: skip
+
+
+def _give_way() -> None:
+    """Where the system has priorities of threads (Linux)."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+def _tried(bundle: Bundle, example: Mapping[str, object], target: Target, batch_rows: int) -> Window:
+    """Answers batches of several sizes. Raises `FailedPrecondition` where an answer is none."""
+    window, began = Window(most_rows=batch_rows), time.perf_counter()
+    for number, rows in enumerate(_WARM_ROWS):
+        cpu = time.thread_time()
+        if not np.isfinite(bundle.predict([example] * rows).probabilities).all():
             raise FailedPrecondition(
                 f"'{target.name}' answers no probabilities on a row to try it with. Train it again.", reason="BUNDLE_BROKEN"
             )
-        log.info("loaded", version=target.name, digest=target.digest)
-        return Loaded(
-            target=target, bundle=bundle, example=example, loaded=datetime.now(UTC), class_of=bundle.spec.value_to_class()
-        )
+        if number:
+            window.measured(rows, time.thread_time() - cpu, time.monotonic())
+        if time.perf_counter() - began > _WARM_SECONDS:
+            break
+    return window
 
-    def _example(self, bundle: Bundle) -> dict[str, object]:
-        """A row with a plausible value in every column, from what training learned of the table."""
-        row: dict[str, object] = {column.name: _PLAIN.get(column.kind) for column in bundle.manifest.inputs}
-        for reader in bundle.manifest.readers:
-            if reader.kind != "table":
-                continue
-            part = bundle.manifest.part(reader.parts[0])
-            table = Table.from_json(cached_part(self._objects, part, self._cache_dir).read_bytes())
-            row |= {number.name: float(f"{number.center:.4g}") for number in table.numbers if number.name in row}
-            row |= {moment.name: _written(moment.center) for moment in table.moments if moment.name in row}
-            row |= {
-                category.name: category.values[0] for category in table.categories if category.name in row and category.values
-            }
-        booleans = {column.name for column in bundle.manifest.inputs if column.kind == "boolean"}
-        return {name: True if name in booleans else value for name, value in row.items()}
+
+def _example(bundle: Bundle) -> dict[str, object]:
+    """A row with a plausible value in every column, from what training learned of the table."""
+    row: dict[str, object] = {column.name: _PLAIN.get(column.kind) for column in bundle.manifest.inputs}
+    for table in bundle.tables:
+        row |= {number.name: float(f"{number.center:.4g}") for number in table.numbers if number.name in row}
+        row |= {moment.name: _written(moment.center) for moment in table.moments if moment.name in row}
+        row |= {one.name: one.values[0] for one in table.categories if one.name in row and one.values}
+    booleans = {column.name for column in bundle.manifest.inputs if column.kind == "boolean"}
+    return {name: True if name in booleans else value for name, value in row.items()}
 
 
 _PLAIN: dict[str, object] = {

@@ -1,33 +1,31 @@
 """Predict: rows in, classes with probabilities out.
 
-Computed in a few threads, off the event loop; but a request that is small and, as its version is known to do, takes less
-than half a millisecond is computed at once: handing it to a thread and back would cost as much again.
+A request that is small and, as its version is known to do, takes less than half a millisecond is computed at once: handing
+it to a thread and back would cost as much again. The others are computed in threads, several together where that is worth it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from regrow.gateway.v1 import gateway_pb2
 from services.common.bundle import Predictions
-from services.common.errors import Busy, FailedPrecondition
+from services.common.errors import FailedPrecondition
 from services.common.names import parse
+from services.common.rpc.principal import current_call
 from services.gateway.inference import meters
 from services.gateway.inference.aliases import CHAMPION
+from services.gateway.inference.batching import Batches
+from services.gateway.inference.computing import compute_alone
+from services.gateway.inference.description import described
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
 from services.gateway.inference.rows import Rows, StructRows
 from services.gateway.inference.serving import Serving
-from services.gateway.json_reading import fill_struct
 from services.gateway.limits.limiter import Limiter
 
 _MOST_LISTED, _FEW_CLASSES = 20, 100
@@ -46,17 +44,15 @@ class Answer:
 
 
 class Predictor:
-    """Belongs to the event loop; `threads` calls compute at once, `backlog` may wait."""
+    """Belongs to the event loop."""
 
-    def __init__(self, serving: Serving, log: PredictionLog, limiter: Limiter, *, threads: int, backlog: int) -> None:
+    def __init__(self, serving: Serving, log: PredictionLog, limiter: Limiter, batches: Batches) -> None:
         self._serving = serving
         self._limiter = limiter
         self._log = log
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="predict")
-        self._most = threads + backlog
-        self._running = 0
+        self._batches = batches
         self._ids = PredictionIds()
-        meters.QUEUE.set_function(lambda: self._running)
+        meters.QUEUE.set_function(lambda: batches.pending)
 
     async def predict(self, request: gateway_pb2.PredictRequest) -> gateway_pb2.PredictResponse:
         """Answers every row, or raises as `answer` does."""
@@ -68,7 +64,8 @@ class Predictor:
     async def answer(self, name: str, rows: Rows) -> Answer:
         """Computes every row, gives it an id and logs it.
 
-        Raises `InvalidField` for a value that can't be read, `Busy`, `QuotaExceeded`, and what `Serving.find` does.
+        Raises `InvalidField` for a value that can't be read, `Busy`, `DeadlineExceeded`, `QuotaExceeded`, and what
+        `Serving.find` does.
         """
         account = self._limiter.current()
         if account is not None:
@@ -97,55 +94,25 @@ class Predictor:
         """What the champion reads and answers."""
         parse("projects/{project}/models/{model}", request.name)
         loaded = await self._serving.find(request.name)
-        manifest = loaded.bundle.manifest
-        served = gateway_pb2.ServedModel(
-            name=request.name, version=loaded.target.name, class_names=manifest.spec.class_names,
-            multi_label=manifest.spec.multi_label, design=in_words(manifest.design),
-        )  # fmt: skip
-        for column in manifest.inputs:
-            served.inputs.add(name=column.name, kind=column.kind)
-        fill_struct(loaded.example, served.example_row)
-        return served
+        return described(request.name, loaded)
 
     def close(self) -> None:
         """Lets running calls end."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._batches.close()
 
     async def _computed(self, name: str, rows: Rows) -> tuple[Loaded, Predictions]:
         """With the version that answers at the moment of the answer: one that was replaced meanwhile computes in vain."""
-        if self._running >= self._most:
-            raise Busy("Too many predictions wait already. Try again in a second.", retry_after=timedelta(seconds=1))
-        self._running += 1
-        try:
-            for _ in range(_SWAPS_FOLLOWED):
-                loaded = await self._serving.find(name)
-                if rows.size <= _SMALL_BYTES and (loaded.expected_seconds(rows.size) or _QUICK_SECONDS) < _QUICK_SECONDS:
-                    return loaded, _timed(loaded, rows)
-                predicted = await asyncio.get_running_loop().run_in_executor(self._pool, _timed, loaded, rows)
-                if self._serving.is_current(name, loaded):
-                    return loaded, predicted
-        finally:
-            self._running -= 1
+        for _ in range(_SWAPS_FOLLOWED):
+            loaded = await self._serving.find(name)
+            if rows.size <= _SMALL_BYTES and (loaded.expected_seconds(rows.size) or _QUICK_SECONDS) < _QUICK_SECONDS:
+                return loaded, compute_alone(loaded, rows)
+            call = current_call()
+            predicted = await self._batches.compute(loaded, rows, deadline=None if call is None else call.deadline)
+            if self._serving.is_current(name, loaded):
+                return loaded, predicted
         raise FailedPrecondition(
             f"The alias {CHAMPION} of '{name}' moves faster than predictions are made.", reason="ALIAS_IN_MOTION"
         )
-
-
-def _timed(loaded: Loaded, rows: Rows) -> Predictions:
-    """The model learns its CPU time and not that on the wall: what other threads do says nothing of it."""
-    began, began_on_the_wall = time.thread_time(), time.perf_counter()
-    predicted = loaded.bundle.predict_columns(*rows.read(loaded.bundle.manifest.inputs))
-    loaded.took(time.thread_time() - began, rows.size)
-    meters.MODEL_SECONDS.observe(time.perf_counter() - began_on_the_wall)
-    return predicted
-
-
-def in_words(design: Mapping[str, Any]) -> str:
-    """`template text-table, text minilm, tabular ffn-small`."""
-    described = design.get("description")
-    if isinstance(described, str) and described:
-        return described
-    return ", ".join(f"{name} {value}" for name, value in design.items() if isinstance(value, str | int | float) and value)
 
 
 def _response(made: Answer) -> gateway_pb2.PredictResponse:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.common.bundle.values import Columns, Input, Warning, read_rows
+from services.common.bundle.values import Columns, Input, Warning, read_rows, unknown
 
 
 class Rows(Protocol):
@@ -42,6 +42,13 @@ class StructRows:
     def read(self, inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
         """Raises `InvalidField` that names row and column."""
         return read_rows([plain(row) for row in self._rows], inputs)
+
+    def warn_of_unknown(self, known: frozenset[str], inputs: tuple[str, ...], warnings: list[list[Warning]]) -> None:
+        """Adds a warning for every column that is none of those that are `known`."""
+        for row, told in zip(self._rows, warnings, strict=True):
+            for name in row.fields:
+                if name not in known:
+                    told.append(unknown(name, inputs))
 
     def features(self) -> Sequence[Struct]:
         """The objects themselves."""

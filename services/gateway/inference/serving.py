@@ -4,11 +4,15 @@
 live one and takes its place in one step, if it is still wanted then. A call that computed with the old one while that
 happened computes again (`is_current`), so after a swap nobody hears from an older version. One that can't be loaded leaves
 the old one in place, is told in the status, and is tried again.
+
+Versions share a memory budget. Beyond it the one that was called longest ago is put to sleep, whatever aliases point to it:
+the next call for it loads it again, off the event loop, and waits for it as long as for any other load.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ from services.common.names import number, parse
 from services.gateway.inference import meters
 from services.gateway.inference.aliases import CHAMPION, Aliases, RegistryView, Target
 from services.gateway.inference.loading import Loaded, Loader
+from services.gateway.inference.residents import Residents
 
 _RETRY_AFTER = timedelta(seconds=1)
 _TRY_AGAIN_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -65,12 +70,14 @@ class Serving:
         registry: RegistryView,
         refresh: Callable[[], asyncio.Future[None]],
         *,
+        residents: Residents,
         most_versions: int,
         load_wait: float,
     ) -> None:
         self._loader = loader
         self._registry = registry
         self._refresh = refresh
+        self._residents = residents
         self._most_versions = most_versions
         self._load_wait = load_wait
         self._wanted: Aliases = {}
@@ -78,6 +85,10 @@ class Serving:
         self._by_number: OrderedDict[str, Loaded] = OrderedDict()
         self._swaps: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._failures: dict[tuple[str, str], int] = {}
+        self._asleep: set[tuple[str, str]] = set()
+        self._refusals: dict[str, RegrowError] = {}
+        self._clock = itertools.count(1)
+        self._first_loads = asyncio.Semaphore(1)
         self.problems: dict[str, str] = {}
         """By version: why it can't be loaded."""
         meters.LOADED.set_function(lambda: len({id(one) for one in (*self._live.values(), *self._by_number.values())}))
@@ -87,19 +98,24 @@ class Serving:
         self._wanted = wanted
         names = {target.name for targets in wanted.values() for target in targets.values()}
         self.problems = {version: problem for version, problem in self.problems.items() if version in names}
+        self._refusals = {version: refusal for version, refusal in self._refusals.items() if version in names}
+        self._asleep = {key for key in self._asleep if self._target(key) is not None}
         for key in [key for key in self._live if self._target(key) is None]:
             del self._live[key]
+        self._residents.note(self._all())
         for model, targets in wanted.items():
             for alias in targets:
-                self._bring((model, alias))
+                if (model, alias) not in self._asleep:
+                    self._bring((model, alias))
 
     async def find(self, name: str) -> Loaded:
         """The version that answers for a name, loaded. Raises `NotFound`, `FailedPrecondition`, `EngineUnavailable`."""
         asked = read_name(name)
         if asked.version:
             return await self._numbered(asked.version)
-        loaded = self._live.get((asked.model, asked.alias))
-        return loaded if loaded is not None else await self._not_live(asked)
+        loaded = self._live.get((asked.model, asked.alias)) or await self._not_live(asked)
+        loaded.used = next(self._clock)
+        return loaded
 
     def is_current(self, name: str, loaded: Loaded) -> bool:
         """Whether the same version would answer now."""
@@ -115,6 +131,11 @@ class Serving:
             aliases.setdefault(id(loaded), (loaded, []))
         yield from aliases.values()
 
+    def sleeping(self) -> list[str]:
+        """Versions that aliases point to and that were put to sleep for want of memory."""
+        awake = {loaded.target.name for loaded in self._live.values()}
+        return sorted({target.name for key in self._asleep if (target := self._target(key)) is not None} - awake)
+
     async def settled(self) -> None:
         """Waits until every load that is under way has ended."""
         while self._swaps:
@@ -123,12 +144,23 @@ class Serving:
     def _target(self, key: tuple[str, str]) -> Target | None:
         return self._wanted.get(key[0], {}).get(key[1])
 
-    def _bring(self, key: tuple[str, str]) -> None:
+    def _bring(self, key: tuple[str, str], *, asked: bool = False) -> None:
+        """Loads what is wanted, unless that is under way. `asked`: a call waits for it."""
+        if asked:
+            self._asleep.discard(key)
         target, live, running = self._target(key), self._live.get(key), self._swaps.get(key)
         if target is not None and (live is None or live.target != target) and (running is None or running.done()):
-            task = asyncio.ensure_future(self._swap(key))
+            task = asyncio.ensure_future(self._swap(key) if asked or live is not None else self._first(key))
             self._swaps[key] = task
             task.add_done_callback(lambda done: self._swaps.pop(key) if self._swaps.get(key) is done else None)
+
+    async def _first(self, key: tuple[str, str]) -> None:
+        """Loads ahead of the first call, one after the other, as long as there is room."""
+        async with self._first_loads:
+            if self._residents.have_room(self._all()):
+                await self._swap(key)
+            else:
+                self._asleep.add(key)
 
     async def _swap(self, key: tuple[str, str]) -> None:
         """Loads what is wanted until what is live is what is wanted."""
@@ -145,10 +177,12 @@ class Serving:
                 self._failed(key, target, error)
                 return
             self.problems.pop(target.name, None)
+            self._refusals.pop(target.name, None)
             self._failures.pop(key, None)
             if self._target(key) == target:
                 self._live[key] = fresh
                 self._by_number.pop(target.name, None)
+                self._make_room(fresh)
                 meters.SWAPS.labels("swapped").inc()
                 log.info("serving", model=key[0], alias=key[1], version=target.name)
 
@@ -156,9 +190,23 @@ class Serving:
         """Tells why, and tries again after a pause that grows."""
         meters.SWAPS.labels("failed").inc()
         self.problems[target.name] = error.message if isinstance(error, RegrowError) else "It can't be loaded; see the log."
+        if isinstance(error, FailedPrecondition):
+            self._refusals[target.name] = error
         self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(_TRY_AGAIN_SECONDS * 2 ** min(self._failures[key] - 1, 10), _LONGEST_PAUSE_SECONDS)
         asyncio.get_running_loop().call_later(pause, self._bring, key)
+
+    def _all(self) -> list[Loaded]:
+        return list({id(one): one for one in (*self._live.values(), *self._by_number.values())}.values())
+
+    def _make_room(self, fresh: Loaded) -> None:
+        """Puts to sleep what was called longest ago, until the rest fits."""
+        fresh.used = next(self._clock)
+        for least in self._residents.too_many(self._all(), fresh):
+            for key in [key for key, live in self._live.items() if live is least]:
+                del self._live[key]
+                self._asleep.add(key)
+            self._by_number.pop(least.target.name, None)
 
     def _in_memory(self, target: Target) -> Loaded | None:
         numbered = self._by_number.get(target.name)
@@ -168,14 +216,17 @@ class Serving:
         numbered = self._by_number.get(version)
         if numbered is not None:
             self._by_number.move_to_end(version)
-            return numbered
-        live = next((one for one in self._live.values() if one.target.name == version), None)
-        return live if live is not None else await self._load_number(version)
+        else:
+            numbered = next((one for one in self._live.values() if one.target.name == version), None)
+        loaded = numbered or await self._load_number(version)
+        loaded.used = next(self._clock)
+        return loaded
 
     async def _load_number(self, version: str) -> Loaded:
         task = self._loader.load(await self._registry.version(version))
         loaded = await self._wait(task, version)
         self._by_number[version] = loaded
+        self._make_room(loaded)
         while len(self._by_number) > self._most_versions:
             self._by_number.popitem(last=False)
         return loaded
@@ -186,14 +237,16 @@ class Serving:
             await asyncio.shield(self._refresh())
         if self._target(key) is None:
             raise await self._missing(asked)
-        self._bring(key)
+        self._bring(key, asked=True)
         swap = self._swaps.get(key)
         if swap is not None:
             await self._wait(swap, f"{asked.model}/aliases/{asked.alias}")
         if (loaded := self._live.get(key)) is not None:
             return loaded
-        target = self._target(key)
-        raise EngineUnavailable("model", self.problems.get(target.name if target else "", "it isn't loaded yet"))
+        version = target.name if (target := self._target(key)) else ""
+        if version in self._refusals:
+            raise self._refusals[version]
+        raise EngineUnavailable("model", self.problems.get(version, "it isn't loaded yet"))
 
     async def _wait(self, task: asyncio.Task[Answer], what: str) -> Answer:
         try:
