@@ -46,6 +46,9 @@ HANDLED = Counter("regrow_consumer_events", "Events that a group handled, by wha
 SECONDS = Histogram("regrow_consumer_batch_seconds", "How long a batch took to handle.", ["group"], buckets=ENGINE_BUCKETS)
 
 _MEASURE_EVERY = timedelta(seconds=5)
+_REOPEN_AFTER = 10
+"""Failures in a row."""
+
 _POLL = timedelta(milliseconds=200)
 _log = structlog.get_logger(__name__)
 
@@ -122,6 +125,8 @@ class _Loop:
                 self._keep_house(consumer)
             except Exception as error:
                 self.pause(error)
+                if self.failures % _REOPEN_AFTER == 0:
+                    return  # the fault may lie in the consumer itself: another one is opened
 
     def pause(self, error: Exception) -> None:
         self.failures += 1

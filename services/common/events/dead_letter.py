@@ -1,11 +1,14 @@
 """Records that no handler can take: kept on a topic of their own with the reason, and put back when the cause is cured.
 
 A dead letter is the record as it was (key, value, headers) with `regrow_*` headers that say where it lay and why it went.
+A replay leaves a note on the same topic that says how far it came: Kafka forgets where a consumer group stands a week after
+its last member left, and a replay's group has members for moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +22,7 @@ MOST_REASON_LETTERS = 1000
 
 _PREFIX = "regrow_"
 _REPLAYS = "regrow_replays"
+_REPLAYED, _UNTIL = "regrow_replayed", "regrow_until"
 _PATIENCE = timedelta(seconds=2)
 _log = structlog.get_logger(__name__)
 
@@ -63,16 +67,16 @@ def read_dead_letter(record: Record) -> DeadLetter:
 
 def dead_letters(log: EventLog, *, after: Offsets | None = None) -> Iterator[DeadLetter]:
     """All dead letters that lie there at the time of the call, oldest first; `after` goes on where an iteration stopped."""
-    ends = log.ends(DEAD_LETTER)
-    with closing(log.consumer([DEAD_LETTER])) as consumer:
-        consumer.seek(after or {})
-        while records := _next(consumer, ends, most=500):
-            yield from _letters(records)
+    yield from _letters(_records(log, after or {}))
 
 
 def replay_positions(log: EventLog, topic: str) -> Offsets:
     """How far the dead letters of a topic were put back: those before these offsets were."""
-    return log.committed(_replay_group(topic), DEAD_LETTER)
+    committed = log.committed(_replay_group(topic), DEAD_LETTER)
+    if all(committed.values()):
+        return committed
+    noted = [_read_note(record) for record in _records(log, {}) if record.headers.get(_REPLAYED) == topic]
+    return {place: max([offset, *(note.get(place, 0) for note in noted)]) for place, offset in committed.items()}
 
 
 def replay(log: EventLog, *, topic: str, most: int | None = None) -> int:
@@ -82,12 +86,16 @@ def replay(log: EventLog, *, topic: str, most: int | None = None) -> int:
     group of the topic reads the record once more; handlers know an event by its CloudEvents id.
     """
     done = 0
-    ends = log.ends(DEAD_LETTER)
+    ends, before = log.ends(DEAD_LETTER), replay_positions(log, topic)
     with closing(log.consumer([DEAD_LETTER], group=_replay_group(topic))) as consumer:
+        consumer.seek({place: before[place] for place, offset in consumer.positions().items() if offset < before[place]})
         while records := _next(consumer, ends, most=500 if most is None else min(500, most - done)):
             letters = [letter for letter in _letters(records) if letter.topic == topic]
-            log.append(topic, [_revived(letter) for letter in letters])
-            consumer.commit({(record.topic, record.partition): record.offset + 1 for record in records})
+            reached = {(record.topic, record.partition): record.offset + 1 for record in records}
+            if letters:
+                log.append(topic, [_revived(letter) for letter in letters])
+                log.append(DEAD_LETTER, [_note(topic, reached)])
+            consumer.commit(reached)
             done += len(letters)
     return done
 
@@ -96,9 +104,29 @@ def _replay_group(topic: str) -> str:
     return f"regrow.replay.{topic}"
 
 
-def _letters(records: Sequence[Record]) -> Iterator[DeadLetter]:
+def _note(topic: str, reached: Offsets) -> Event:
+    until = json.dumps({str(partition): offset for (_, partition), offset in reached.items()})
+    return Event(key=topic, value=b"", headers={_REPLAYED: topic, _UNTIL: until})
+
+
+def _read_note(record: Record) -> Offsets:
+    until: dict[str, int] = json.loads(record.headers[_UNTIL])
+    return {(DEAD_LETTER, int(partition)): offset for partition, offset in until.items()}
+
+
+def _records(log: EventLog, after: Offsets) -> Iterator[Record]:
+    ends = log.ends(DEAD_LETTER)
+    with closing(log.consumer([DEAD_LETTER])) as consumer:
+        consumer.seek(after)
+        while records := _next(consumer, ends, most=500):
+            yield from records
+
+
+def _letters(records: Iterable[Record]) -> Iterator[DeadLetter]:
     """Passes over what somebody else wrote to the topic: it must not stand in the way of the others for ever."""
     for record in records:
+        if _REPLAYED in record.headers:
+            continue
         try:
             yield read_dead_letter(record)
         except InvalidField as error:

@@ -20,6 +20,9 @@ Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Client = TypeVar("Client")
 
+FAILURES = (errors.KafkaError, OSError, RuntimeError)
+"""What a call of kafka-python may raise: RuntimeError is a client that was closed meanwhile."""
+
 _PREFIX = re.compile(r"[a-zA-Z0-9._-]{0,100}")
 _SIGN_IN = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from kafka import IsolationLevel, KafkaAdminClient, OffsetAndMetadata, OffsetSpec, TopicPartition, errors
 
 from services.common.errors import NotFound
-from services.common.events.kafka_access import KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
 from services.common.events.port import Offsets
 
 Answer = TypeVar("Answer")
@@ -84,7 +84,7 @@ class KafkaAdmin:
                     return question(self._client)
                 except errors.UnknownTopicOrPartitionError:
                     raise
-                except (errors.KafkaError, OSError, RuntimeError) as error:
+                except FAILURES as error:
                     self._drop()
                     if not getattr(error, "retriable", False) or time.monotonic() > deadline - _PAUSE_SECONDS:
                         raise self._access.told(error) from None

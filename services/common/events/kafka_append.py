@@ -16,7 +16,7 @@ from kafka import KafkaProducer, errors
 from kafka.producer.future import FutureRecordMetadata
 
 from services.common.errors import InvalidField, NotFound, RegrowError, TooLarge
-from services.common.events.kafka_access import KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
 from services.common.events.kafka_admin import KafkaAdmin
 from services.common.events.port import MOST_EVENT_BYTES, Event
 
@@ -69,7 +69,7 @@ class KafkaAppender:
                 name = self._access.topic(topic)
                 sent = [producer.send(name, value, key=key, headers=headers) for key, value, headers in messages]
                 return _settled(sent, deadline + _GRACE_SECONDS)
-            except (errors.KafkaError, OSError, RuntimeError) as error:
+            except FAILURES as error:
                 raise self._failed(producer, topic, error) from None
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class KafkaAppender:
                 raise self._access.told(errors.IllegalStateError())
             if self._producer is None:
                 self._producer = opened(KafkaProducer, self._options)
-        except (errors.KafkaError, OSError, RuntimeError) as error:
+        except FAILURES as error:
             raise self._access.told(error) from None
         else:
             return self._producer

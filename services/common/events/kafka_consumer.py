@@ -17,7 +17,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from services.common.errors import FailedPrecondition, InvalidField
-from services.common.events.kafka_access import KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
 from services.common.events.kafka_admin import KafkaAdmin
 from services.common.events.port import Offsets, Record
 
@@ -75,11 +75,15 @@ class KafkaReader:
         assignor = CooperativeStickyAssignor()
         try:
             self._consumer = opened(KafkaConsumer, options | _member_options(access, membership, assignor))
+        except FAILURES as error:
+            raise access.told(error) from None
+        try:
             if membership is None:
                 self._start_at(places)
             else:
                 self._take_seat(membership.patience, assignor)
-        except errors.KafkaError as error:
+        except FAILURES as error:
+            self.close()
             raise access.told(error) from None
 
     def poll(self, *, timeout: timedelta, max_records: int = 500) -> Sequence[Record]:
@@ -88,7 +92,7 @@ class KafkaReader:
             raise FailedPrecondition("This consumer was closed; open another one.")
         try:
             found = self._consumer.poll(timeout_ms=int(timeout.total_seconds() * 1000), max_records=max_records)
-        except errors.KafkaError as error:
+        except FAILURES as error:
             raise self._access.told(error) from None
         return [_record(self._names[partition.topic], one) for partition, records in found.items() for one in records]
 
@@ -108,7 +112,7 @@ class KafkaReader:
             self._commit(stored)
         except _LEFT_OUT:
             self._say_left_out(changed.keys())
-        except errors.KafkaError as error:
+        except FAILURES as error:
             raise self._access.told(error) from None
         else:
             self._committed.update(changed)
@@ -131,7 +135,7 @@ class KafkaReader:
         """See `Consumer.positions`."""
         try:
             found = {one: self._consumer.position(one, timeout_ms=self._wait_ms) for one in self._consumer.assignment()}
-        except errors.KafkaError as error:
+        except FAILURES as error:
             raise self._access.told(error) from None
         return {self._name(one): offset for one, offset in found.items() if offset is not None}
 
@@ -152,7 +156,7 @@ class KafkaReader:
         self._closed = True
         try:
             self._consumer.close(autocommit=False, timeout_ms=self._wait_ms)
-        except errors.KafkaError as error:
+        except FAILURES as error:
             _log.warning("left_without_goodbye", topics=sorted(self._names.values()), problem=type(error).__name__)
 
     def _places(self, topics: Sequence[str], latest: bool) -> Offsets:

@@ -20,6 +20,7 @@ from services.common.events import (
     EventLog,
     Record,
     SqliteLog,
+    dead_letter,
     dead_letters,
     replay,
     run_consumer,
@@ -126,6 +127,17 @@ def test_the_letters_after_a_place_and_how_far_a_topic_was_put_back(log: EventLo
     replay(log, topic=FEEDBACK, most=1)
     assert replay_positions(log, FEEDBACK) == {place: 1}
     assert replay_positions(log, REGISTRY) == {place: 0}
+
+
+def test_what_was_put_back_stays_so_when_the_log_forgets_the_replays_group(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(log, FEEDBACK, b"1", b"2", b"3")
+    assert replay(log, topic=FEEDBACK, most=2) == 2
+    monkeypatch.setattr(dead_letter, "_replay_group", lambda topic: f"another.{topic}")
+    assert replay_positions(log, FEEDBACK) == {(DEAD_LETTER, 0): 2}
+    assert [replay(log, topic=FEEDBACK) for _ in range(2)] == [1, 0]
+    assert [letter.record.value for letter in dead_letters(log)] == [b"1", b"2", b"3"]
 
 
 def test_poison_is_set_aside_by_its_consumer_and_handled_after_a_replay(log: EventLog) -> None:
