@@ -65,7 +65,10 @@ class KafkaAdmin:
         """Where a group stands, without the partitions that it never committed. Raises `NotFound`."""
         names = {self._partition(topic, n): (topic, n) for topic in topics for n in range(self.partitions(topic))}
         name = self._access.group(group)
-        found = self.ask(lambda client: client.list_group_offsets({name: list(names)}))[name]
+        try:
+            found = self.ask(lambda client: client.list_group_offsets({name: list(names)}))[name]
+        except errors.UnknownTopicOrPartitionError:
+            raise self._gone(sorted({topic for topic, _ in names.values()})) from None
         return {names[partition]: stored.offset for partition, stored in found.items() if stored.offset >= 0}
 
     def place(self, group: str, offsets: Offsets) -> None:
@@ -117,9 +120,13 @@ class KafkaAdmin:
         try:
             found = self.ask(lambda client: client.list_partition_offsets(wanted, IsolationLevel.READ_COMMITTED))
         except errors.UnknownTopicOrPartitionError:
-            self.forget(topic)
-            raise _unknown(topic) from None
+            raise self._gone([topic]) from None
         return {(topic, partition.partition): answer.offset for partition, answer in found.items()}
+
+    def _gone(self, topics: Sequence[str]) -> NotFound:
+        for topic in topics:
+            self.forget(topic)
+        return _unknown(", ".join(topics))
 
     def _partition(self, topic: str, number: int) -> TopicPartition:
         return TopicPartition(self._access.topic(topic), number)
