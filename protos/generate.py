@@ -58,7 +58,8 @@ def generate(out: Path) -> None:
         known.write_bytes(validate_descriptors().SerializeToString())
         image = out / "regrow" / "api.binpb"
         image.parent.mkdir(parents=True, exist_ok=True)
-        common = ["protoc", *(f"-I{path}" for path in INCLUDES), f"--descriptor_set_in={known}"]
+        _give_operations_their_name(Path(work))
+        common = ["protoc", *(f"-I{path}" for path in (*INCLUDES, work)), f"--descriptor_set_in={known}"]
         stubs = [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
         _run([*common, *stubs, *sources])
         _run([*common, "--include_imports", "--include_source_info", f"--descriptor_set_out={image}", *sources])
@@ -73,6 +74,14 @@ def generate(out: Path) -> None:
         )
     _bring_validate_home(out / "regrow")
     _write_client(out / "regrow")
+
+
+def _give_operations_their_name(folder: Path) -> None:
+    """googleapis-common-protos ships the file under another name than its stubs register it."""
+    shipped = INCLUDES[1] / "google" / "longrunning" / "operations_proto.proto"
+    target = folder / "google" / "longrunning" / "operations.proto"
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(shipped, target)
 
 
 def _write_client(package: Path) -> None:

@@ -15,12 +15,16 @@ _ATTRIBUTES = {
     "AuditService": "audit",
     "FeedbackLedgerService": "feedback_ledger",
     "FeedbackService": "feedback",
+    "Operations": "operations",
+    "OperationService": "operation_starts",
     "ProblemSpecService": "specs",
     "SystemService": "system",
 }
 """Names in the client that the plural of the service's noun isn't."""
 
 _WIDTH = 128
+_OPERATIONS = "google.longrunning"
+"""Google's standard service, public as it is (AIP-151)."""
 
 Docs = Mapping[tuple[str, tuple[int, ...]], str]
 
@@ -72,12 +76,13 @@ _ALL = '''class AsyncServices:
 def _public(files: descriptor_pb2.FileDescriptorSet) -> Iterator[tuple[str, int, descriptor_pb2.ServiceDescriptorProto]]:
     for file in files.file:
         for index, service in enumerate(file.service):
-            if file.package.startswith("regrow.") and any(map(_is_public, service.method)):
+            if (file.package.startswith("regrow.") and any(map(_is_public, service.method))) or file.package == _OPERATIONS:
                 yield file.name, index, service
 
 
 def _is_public(method: descriptor_pb2.MethodDescriptorProto) -> bool:
-    return bool(method.options.HasExtension(annotations_pb2.http))
+    standard = method.input_type.startswith(f".{_OPERATIONS}.")
+    return bool(method.options.HasExtension(annotations_pb2.http)) or standard
 
 
 def _class(
@@ -134,9 +139,10 @@ def _type(name: str, modules: Mapping[str, str]) -> str:
 
 
 def _alias(file: str) -> str:
-    return f"{Path(file).stem}_pb2"
+    return "longrunning_pb2" if file.startswith("google/longrunning/") else f"{Path(file).stem}_pb2"
 
 
 def _imports(files: set[str]) -> Iterator[str]:
     for file in sorted(files):
-        yield f"from {'.'.join(Path(file).parts[:-1])} import {_alias(file)}"
+        module = f"{Path(file).stem}_pb2"
+        yield f"from {'.'.join(Path(file).parts[:-1])} import {module}{'' if module == _alias(file) else f' as {_alias(file)}'}"

@@ -56,6 +56,15 @@ def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
     return result
 
 
+def from_status(status: status_pb2.Status) -> CallError:
+    """The same of a status that came in an answer, as an operation's does."""
+    name = next((code.name for code in grpc.StatusCode if code.value[0] == status.code), "UNKNOWN")
+    result = CallError(code=name, message=status.message or f"The call failed with {name}.")
+    for detail in status.details:
+        _read_detail(detail, result)
+    return result
+
+
 def _rich_status(error: Any) -> status_pb2.Status | None:
     """None where the status came from the channel or from something that isn't Regrow."""
     try:

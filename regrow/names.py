@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _LETTERS = re.compile(r"[^a-z0-9]+")
 
@@ -44,6 +45,12 @@ def parent(name: str) -> str:
 def project_of(name: str) -> str:
     """The id of the project that owns it."""
     return name.split("/")[1]
+
+
+def project_in(request: Any) -> str:
+    """The id of the project that a request is about, by its `name` or `parent`; empty where it says none."""
+    name = str(getattr(request, "parent", "") or getattr(request, "name", ""))
+    return project_of(name) if name.startswith("projects/") else ""
 
 
 def id_from(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import grpc
 from google.api import httpbody_pb2
+from google.longrunning import operations_pb2 as longrunning_pb2
+from google.protobuf import empty_pb2
 
 from regrow.calling import (
     BothStream,
@@ -14,7 +16,7 @@ from regrow.calling import (
     ServerStream,
     Unary,
 )
-from regrow.gateway.v1 import audit_pb2, gateway_pb2
+from regrow.gateway.v1 import audit_pb2, gateway_pb2, operations_pb2
 from regrow.labeling.v1 import (
     annotation_pb2,
     datasets_pb2,
@@ -211,6 +213,99 @@ class AuditService:
         )
         """Lists events, newest first; an admin of some projects sees theirs alone. Returns `INVALID_ARGUMENT` for a wrong
         page token.
+        """
+
+
+class Operations:
+    """Manages long-running operations with an API service. When an API method normally takes long time to complete, it can
+    be designed to return [Operation][google.longrunning.Operation] to the client, and the client can use this interface
+    to receive the real response asynchronously by polling the operation resource, or pass the operation resource to
+    another API (such as Pub/Sub API) to receive the response. Any API service that returns long-running operations should
+    implement the `Operations` interface so developers can have a consistent client experience.
+    """
+
+    def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
+        self.ListOperations: Paged[
+            longrunning_pb2.ListOperationsRequest, longrunning_pb2.ListOperationsResponse, longrunning_pb2.Operation
+        ] = Paged(
+            channel,
+            calls,
+            "/google.longrunning.Operations/ListOperations",
+            longrunning_pb2.ListOperationsRequest,
+            longrunning_pb2.ListOperationsResponse,
+        )
+        """Lists operations that match the specified filter in the request. If the server doesn't support this method, it
+        returns `UNIMPLEMENTED`.
+        """
+        self.GetOperation: Unary[longrunning_pb2.GetOperationRequest, longrunning_pb2.Operation] = Unary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/GetOperation",
+            longrunning_pb2.GetOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Gets the latest state of a long-running operation. Clients can use this method to poll the operation result at
+        intervals as recommended by the API service.
+        """
+        self.DeleteOperation: Unary[longrunning_pb2.DeleteOperationRequest, empty_pb2.Empty] = Unary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/DeleteOperation",
+            longrunning_pb2.DeleteOperationRequest,
+            empty_pb2.Empty,
+        )
+        """Deletes a long-running operation. This method indicates that the client is no longer interested in the operation
+        result. It does not cancel the operation. If the server doesn't support this method, it returns
+        `google.rpc.Code.UNIMPLEMENTED`.
+        """
+        self.CancelOperation: Unary[longrunning_pb2.CancelOperationRequest, empty_pb2.Empty] = Unary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/CancelOperation",
+            longrunning_pb2.CancelOperationRequest,
+            empty_pb2.Empty,
+        )
+        """Starts asynchronous cancellation on a long-running operation. The server makes a best effort to cancel the
+        operation, but success is not guaranteed. If the server doesn't support this method, it returns
+        `google.rpc.Code.UNIMPLEMENTED`. Clients can use
+        [Operations.GetOperation][google.longrunning.Operations.GetOperation] or other methods to check whether the
+        cancellation succeeded or whether the operation completed despite cancellation. On successful cancellation, the
+        operation is not deleted; instead, it becomes an operation with an
+        [Operation.error][google.longrunning.Operation.error] value with a
+        [google.rpc.Status.code][google.rpc.Status.code] of `1`, corresponding to `Code.CANCELLED`.
+        """
+        self.WaitOperation: Unary[longrunning_pb2.WaitOperationRequest, longrunning_pb2.Operation] = Unary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/WaitOperation",
+            longrunning_pb2.WaitOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Waits until the specified long-running operation is done or reaches at most a specified timeout, returning the
+        latest state. If the operation is already done, the latest state is immediately returned. If the timeout specified
+        is greater than the default HTTP/RPC timeout, the HTTP/RPC timeout is used. If the server does not support this
+        method, it returns `google.rpc.Code.UNIMPLEMENTED`. Note that this method is on a best-effort basis. It may return
+        the latest state before the specified timeout (including immediately), meaning even an immediate response is no
+        guarantee that the operation is done.
+        """
+
+
+class OperationService:
+    """Starts calls that take long as operations (AIP-151). `google.longrunning.Operations` reads, cancels and awaits them."""
+
+    def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
+        self.StartOperation: Unary[operations_pb2.StartOperationRequest, longrunning_pb2.Operation] = Unary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.OperationService/StartOperation",
+            operations_pb2.StartOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Runs a call in the background: answers at once with an operation that ends with the call's answer or its error. It
+        survives a restart of the gateway, which then runs it again under the same request id. Over REST, `Prefer:
+        respond-async` on the call itself does the same, and is answered by 202 with the operation. Returns
+        `INVALID_ARGUMENT` for a call that can't be an operation, and whatever refuses the call itself;
+        `RESOURCE_EXHAUSTED` with a retry time while too many wait.
         """
 
 
@@ -728,7 +823,9 @@ class ArtifactService:
     """Hands out artifacts by digest."""
 
     def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
-        self.ListArtifacts: Unary[registry_pb2.ListArtifactsRequest, registry_pb2.ListArtifactsResponse] = Unary(
+        self.ListArtifacts: Paged[
+            registry_pb2.ListArtifactsRequest, registry_pb2.ListArtifactsResponse, registry_pb2.Artifact
+        ] = Paged(
             channel,
             calls,
             "/regrow.registry.v1.ArtifactService/ListArtifacts",
@@ -750,12 +847,14 @@ class DesignService:
     """Knows the designs: which representation reads which modality, and how they are fused."""
 
     def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
-        self.ListTemplates: Unary[designs_pb2.ListTemplatesRequest, designs_pb2.ListTemplatesResponse] = Unary(
-            channel,
-            calls,
-            "/regrow.training.v1.DesignService/ListTemplates",
-            designs_pb2.ListTemplatesRequest,
-            designs_pb2.ListTemplatesResponse,
+        self.ListTemplates: Paged[designs_pb2.ListTemplatesRequest, designs_pb2.ListTemplatesResponse, designs_pb2.Template] = (
+            Paged(
+                channel,
+                calls,
+                "/regrow.training.v1.DesignService/ListTemplates",
+                designs_pb2.ListTemplatesRequest,
+                designs_pb2.ListTemplatesResponse,
+            )
         )
         """Lists the ready-made designs with what they are good for and what they cost."""
         self.ValidateDesign: Unary[designs_pb2.ValidateDesignRequest, designs_pb2.ValidateDesignResponse] = Unary(
@@ -791,7 +890,9 @@ class PolicyService:
             policies_pb2.UpdatePolicyRequest,
             policies_pb2.Policy,
         )
-        """Replaces a policy's rules. Returns `ABORTED` if `policy.etag` is old."""
+        """Changes a policy's rules: those that `update_mask` names, or that are set. Returns `ABORTED` if `policy.etag` is
+        old, `INVALID_ARGUMENT` for a mask that names what can't be changed.
+        """
         self.GetPolicy: Unary[policies_pb2.GetPolicyRequest, policies_pb2.Policy] = Unary(
             channel, calls, "/regrow.training.v1.PolicyService/GetPolicy", policies_pb2.GetPolicyRequest, policies_pb2.Policy
         )
@@ -874,6 +975,8 @@ class Services:
         self.system = SystemService(channel, calls)
         self.events = EventService(channel, calls)
         self.audit = AuditService(channel, calls)
+        self.operations = Operations(channel, calls)
+        self.operation_starts = OperationService(channel, calls)
         self.datasets = DatasetService(channel, calls)
         self.votes = VoteService(channel, calls)
         self.annotation = AnnotationService(channel, calls)

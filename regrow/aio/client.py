@@ -28,22 +28,24 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from google.longrunning import operations_pb2 as longrunning_pb2
 
 from regrow import choices, frames, names, uploading
-from regrow.aio.calling import AsyncCalls, AsyncPaged, ItemT, RequestT, ResponseT
+from regrow.aio.calling import AsyncCalls, AsyncPaged, AsyncUnary, ItemT, RequestT, ResponseT
 from regrow.aio.feedback_stream import FeedbackStream
 from regrow.aio.services import AsyncServices
 from regrow.credentials import key_for, stored_credentials
-from regrow.errors import CallError
-from regrow.gateway.v1 import gateway_pb2
+from regrow.errors import CallError, from_status
+from regrow.gateway.v1 import gateway_pb2, operations_pb2
 from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
 from regrow.registry.v1 import registry_pb2
-from regrow.repeating import STREAM, is_passing
+from regrow.repeating import STREAM, is_passing, with_ids
 from regrow.rows import is_missing, rows_of, struct
 from regrow.training.v1 import designs_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 _VOTES_A_MESSAGE = 10_000
+_LONGEST_WAIT = 60.0
 
 
 class AsyncClient(AsyncServices):
@@ -223,6 +225,36 @@ class AsyncClient(AsyncServices):
         request = registry_pb2.SetAliasRequest(name=name, version=version, etag=etag, why=why)
         return await self.aliases.SetAlias(request)
 
+    async def start(self, call: AsyncUnary[RequestT, ResponseT], request: RequestT) -> longrunning_pb2.Operation:
+        """Runs a slow call in the background: `client.start(client.label_sets.CreateLabelSet, request)`.
+
+        Answers at once; `wait_for_operation` answers how it ends, `result` what the call answered.
+        """
+        project = names.project_in(request) or self.project
+        asked = operations_pb2.StartOperationRequest(parent=f"projects/{project}", method=call.path[1:])
+        asked.request.Pack(with_ids(request))
+        return await self.operation_starts.StartOperation(asked)
+
+    async def wait_for_operation(self, name: str, *, seconds: float | None = None) -> longrunning_pb2.Operation:
+        """The operation when it has ended, however it did; as it is after `seconds`, where they are given."""
+        give_up = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = _LONGEST_WAIT if give_up is None else max(0.0, min(_LONGEST_WAIT, give_up - time.monotonic()))
+            request = longrunning_pb2.WaitOperationRequest(name=self.name("operations", name))
+            request.timeout.FromMilliseconds(round(1000 * left))
+            found = await self.operations.WaitOperation(request, timeout=left + 30.0)
+            if found.done or (give_up is not None and time.monotonic() >= give_up):
+                return found
+
+    async def result(self, call: AsyncUnary[RequestT, ResponseT], name: str) -> ResponseT:
+        """What the call of an operation answered, when it has. Raises `CallError` with what it failed with."""
+        found = await self.wait_for_operation(name)
+        if found.HasField("error"):
+            raise from_status(found.error)
+        answer: ResponseT = call.response()
+        found.response.Unpack(answer)
+        return answer
+
     async def served(self, model: str) -> gateway_pb2.ServedModel:
         """What the model reads and answers, and which version answers."""
         request = gateway_pb2.GetServedModelRequest(name=self.name("models", model))
@@ -296,6 +328,13 @@ class AsyncClient(AsyncServices):
     def name(self, collection: str, name: str) -> str:
         """`projects/default/datasets/reviews` for ("datasets", "reviews"); a full name stays as it is."""
         return names.full(collection, name, self.project)
+
+
+def metadata_of(operation: longrunning_pb2.Operation) -> operations_pb2.OperationMetadata:
+    """What an operation is about, and where it is."""
+    metadata = operations_pb2.OperationMetadata()
+    operation.metadata.Unpack(metadata)
+    return metadata
 
 
 def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:

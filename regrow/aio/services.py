@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc.aio
 from google.api import httpbody_pb2
+from google.longrunning import operations_pb2 as longrunning_pb2
+from google.protobuf import empty_pb2
 
 from regrow.aio.calling import (
     AsyncBothStream,
@@ -13,7 +15,7 @@ from regrow.aio.calling import (
     AsyncServerStream,
     AsyncUnary,
 )
-from regrow.gateway.v1 import audit_pb2, gateway_pb2
+from regrow.gateway.v1 import audit_pb2, gateway_pb2, operations_pb2
 from regrow.labeling.v1 import (
     annotation_pb2,
     datasets_pb2,
@@ -216,6 +218,99 @@ class AsyncAuditService:
         )
         """Lists events, newest first; an admin of some projects sees theirs alone. Returns `INVALID_ARGUMENT` for a wrong
         page token.
+        """
+
+
+class AsyncOperations:
+    """Manages long-running operations with an API service. When an API method normally takes long time to complete, it can
+    be designed to return [Operation][google.longrunning.Operation] to the client, and the client can use this interface
+    to receive the real response asynchronously by polling the operation resource, or pass the operation resource to
+    another API (such as Pub/Sub API) to receive the response. Any API service that returns long-running operations should
+    implement the `Operations` interface so developers can have a consistent client experience.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.ListOperations: AsyncPaged[
+            longrunning_pb2.ListOperationsRequest, longrunning_pb2.ListOperationsResponse, longrunning_pb2.Operation
+        ] = AsyncPaged(
+            channel,
+            calls,
+            "/google.longrunning.Operations/ListOperations",
+            longrunning_pb2.ListOperationsRequest,
+            longrunning_pb2.ListOperationsResponse,
+        )
+        """Lists operations that match the specified filter in the request. If the server doesn't support this method, it
+        returns `UNIMPLEMENTED`.
+        """
+        self.GetOperation: AsyncUnary[longrunning_pb2.GetOperationRequest, longrunning_pb2.Operation] = AsyncUnary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/GetOperation",
+            longrunning_pb2.GetOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Gets the latest state of a long-running operation. Clients can use this method to poll the operation result at
+        intervals as recommended by the API service.
+        """
+        self.DeleteOperation: AsyncUnary[longrunning_pb2.DeleteOperationRequest, empty_pb2.Empty] = AsyncUnary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/DeleteOperation",
+            longrunning_pb2.DeleteOperationRequest,
+            empty_pb2.Empty,
+        )
+        """Deletes a long-running operation. This method indicates that the client is no longer interested in the operation
+        result. It does not cancel the operation. If the server doesn't support this method, it returns
+        `google.rpc.Code.UNIMPLEMENTED`.
+        """
+        self.CancelOperation: AsyncUnary[longrunning_pb2.CancelOperationRequest, empty_pb2.Empty] = AsyncUnary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/CancelOperation",
+            longrunning_pb2.CancelOperationRequest,
+            empty_pb2.Empty,
+        )
+        """Starts asynchronous cancellation on a long-running operation. The server makes a best effort to cancel the
+        operation, but success is not guaranteed. If the server doesn't support this method, it returns
+        `google.rpc.Code.UNIMPLEMENTED`. Clients can use
+        [Operations.GetOperation][google.longrunning.Operations.GetOperation] or other methods to check whether the
+        cancellation succeeded or whether the operation completed despite cancellation. On successful cancellation, the
+        operation is not deleted; instead, it becomes an operation with an
+        [Operation.error][google.longrunning.Operation.error] value with a
+        [google.rpc.Status.code][google.rpc.Status.code] of `1`, corresponding to `Code.CANCELLED`.
+        """
+        self.WaitOperation: AsyncUnary[longrunning_pb2.WaitOperationRequest, longrunning_pb2.Operation] = AsyncUnary(
+            channel,
+            calls,
+            "/google.longrunning.Operations/WaitOperation",
+            longrunning_pb2.WaitOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Waits until the specified long-running operation is done or reaches at most a specified timeout, returning the
+        latest state. If the operation is already done, the latest state is immediately returned. If the timeout specified
+        is greater than the default HTTP/RPC timeout, the HTTP/RPC timeout is used. If the server does not support this
+        method, it returns `google.rpc.Code.UNIMPLEMENTED`. Note that this method is on a best-effort basis. It may return
+        the latest state before the specified timeout (including immediately), meaning even an immediate response is no
+        guarantee that the operation is done.
+        """
+
+
+class AsyncOperationService:
+    """Starts calls that take long as operations (AIP-151). `google.longrunning.Operations` reads, cancels and awaits them."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
+        self.StartOperation: AsyncUnary[operations_pb2.StartOperationRequest, longrunning_pb2.Operation] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.OperationService/StartOperation",
+            operations_pb2.StartOperationRequest,
+            longrunning_pb2.Operation,
+        )
+        """Runs a call in the background: answers at once with an operation that ends with the call's answer or its error. It
+        survives a restart of the gateway, which then runs it again under the same request id. Over REST, `Prefer:
+        respond-async` on the call itself does the same, and is answered by 202 with the operation. Returns
+        `INVALID_ARGUMENT` for a call that can't be an operation, and whatever refuses the call itself;
+        `RESOURCE_EXHAUSTED` with a retry time while too many wait.
         """
 
 
@@ -741,7 +836,9 @@ class AsyncArtifactService:
     """Hands out artifacts by digest."""
 
     def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
-        self.ListArtifacts: AsyncUnary[registry_pb2.ListArtifactsRequest, registry_pb2.ListArtifactsResponse] = AsyncUnary(
+        self.ListArtifacts: AsyncPaged[
+            registry_pb2.ListArtifactsRequest, registry_pb2.ListArtifactsResponse, registry_pb2.Artifact
+        ] = AsyncPaged(
             channel,
             calls,
             "/regrow.registry.v1.ArtifactService/ListArtifacts",
@@ -765,7 +862,9 @@ class AsyncDesignService:
     """Knows the designs: which representation reads which modality, and how they are fused."""
 
     def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:
-        self.ListTemplates: AsyncUnary[designs_pb2.ListTemplatesRequest, designs_pb2.ListTemplatesResponse] = AsyncUnary(
+        self.ListTemplates: AsyncPaged[
+            designs_pb2.ListTemplatesRequest, designs_pb2.ListTemplatesResponse, designs_pb2.Template
+        ] = AsyncPaged(
             channel,
             calls,
             "/regrow.training.v1.DesignService/ListTemplates",
@@ -806,7 +905,9 @@ class AsyncPolicyService:
             policies_pb2.UpdatePolicyRequest,
             policies_pb2.Policy,
         )
-        """Replaces a policy's rules. Returns `ABORTED` if `policy.etag` is old."""
+        """Changes a policy's rules: those that `update_mask` names, or that are set. Returns `ABORTED` if `policy.etag` is
+        old, `INVALID_ARGUMENT` for a mask that names what can't be changed.
+        """
         self.GetPolicy: AsyncUnary[policies_pb2.GetPolicyRequest, policies_pb2.Policy] = AsyncUnary(
             channel, calls, "/regrow.training.v1.PolicyService/GetPolicy", policies_pb2.GetPolicyRequest, policies_pb2.Policy
         )
@@ -889,6 +990,8 @@ class AsyncServices:
         self.system = AsyncSystemService(channel, calls)
         self.events = AsyncEventService(channel, calls)
         self.audit = AsyncAuditService(channel, calls)
+        self.operations = AsyncOperations(channel, calls)
+        self.operation_starts = AsyncOperationService(channel, calls)
         self.datasets = AsyncDatasetService(channel, calls)
         self.votes = AsyncVoteService(channel, calls)
         self.annotation = AsyncAnnotationService(channel, calls)

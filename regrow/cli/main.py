@@ -23,10 +23,21 @@ from regrow.cli import (
     models,
     output,
     policies,
+    feedback,
+    labelers,
+    labels,
+    ledger,
+    models,
+    operations,
+    output,
+    policies,
+    projects,
+    registry,
     runs,
     specs,
     stack,
     trying,
+    versions,
 )
 from regrow.cli.options import Mistake
 from regrow.errors import CallError
@@ -49,20 +60,29 @@ app.command("status", rich_help_panel=START)(stack.status)
 app.command("doctor", rich_help_panel=START)(doctor.doctor)
 app.command("import", rich_help_panel=DATA)(datasets.import_file)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=DATA)
+datasets.app.command("versions")(versions.list_versions)
+datasets.app.command("version")(versions.show_version)
+datasets.app.command("append")(versions.append)
+datasets.app.command("retype")(versions.retype)
 app.add_typer(specs.app, name="spec", rich_help_panel=DATA)
 labelers.app.command("set")(labels.create)
 labelers.app.command("sets")(labels.list_sets)
 labelers.app.command("show")(labels.show)
 labelers.app.command("export")(labels.export)
+labelers.app.command("ledger")(ledger.list_votes)
+labelers.app.command("retract")(ledger.retract)
 app.add_typer(labelers.app, name="label", rich_help_panel=DATA)
 app.command("train", rich_help_panel=LEARN)(runs.train)
 app.add_typer(runs.app, name="runs", rich_help_panel=LEARN)
 app.command("models", rich_help_panel=SERVE)(models.list_models)
+app.add_typer(registry.app, name="model", rich_help_panel=SERVE)
 app.command("promote", rich_help_panel=SERVE)(models.promote)
 app.command("predict", rich_help_panel=SERVE)(models.predict)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=SERVE)
 app.add_typer(policies.app, name="policy", rich_help_panel=SERVE)
 app.add_typer(events.app, name="events", rich_help_panel=SERVE)
+app.add_typer(operations.app, name="operations", rich_help_panel=SERVE)
+app.add_typer(projects.app, name="projects", rich_help_panel=ACCESS)
 app.command("login", rich_help_panel=ACCESS)(access.login)
 app.add_typer(access.keys, name="keys", rich_help_panel=ACCESS)
 app.add_typer(audit.app, name="audit", rich_help_panel=ACCESS)

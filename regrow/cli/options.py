@@ -18,6 +18,8 @@ PATIENCE = 8.0
 
 Project = Annotated[str, typer.Option("--project", "-p", envvar="REGROW_PROJECT", help="The project that names belong to.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the REST API answers it.")]
+Filter = Annotated[str, typer.Option("--filter", help='Only those that meet this, like: create_time > "2026-01-01".')]
+OrderBy = Annotated[str, typer.Option("--order-by", help='Another order, like: "create_time desc".')]
 Most = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many.")]
 Data = Annotated[Path, typer.Option("--data", envvar="REGROW_DATA_DIR", help="The data folder of a Regrow on this machine.")]
 DATA = Path(".regrow")

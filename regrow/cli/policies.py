@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from regrow import choices, names
 from regrow.cli import output
@@ -122,7 +123,7 @@ def pause(
     with connect(project) as client:
         policy = client.policies.GetPolicy(pb.GetPolicyRequest(name=client.name("policies", name)))
         policy.paused = not resume
-        client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=policy))
+        client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=policy, update_mask=FieldMask(paths=["paused"])))
     output.done(f"{name} {'runs again' if resume else 'is paused'}.")
 
 
@@ -154,7 +155,11 @@ def update(
                 duration = _duration(text, f"--{field.replace('_', '-')}")
                 if duration is not None:
                     getattr(policy, field).CopyFrom(duration)
-        changed = client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=policy))
+        named = [field for field, value in (rules | durations).items() if value is not None]
+        if not named:
+            raise Mistake("Name at least one rule to change; `regrow policy update --help` lists them.")
+        request = pb.UpdatePolicyRequest(policy=policy, update_mask=FieldMask(paths=named))
+        changed = client.policies.UpdatePolicy(request)
     output.show_json(changed) if json else _show(changed)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.common.errors import InvalidField
 
 Key = str | int | float | None
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,14 @@ def page(size: int, token: str, default: int = 50, most: int = 1000, *, query: s
     if size < 0:
         raise InvalidField("page_size", f"must not be negative, not {size}. Leave it out for {default}.")
     return Page(limit=min(size or default, most), after=_decode(token, query) if token else None)
+
+
+def part_of(items: Sequence[T], size: int, token: str, *, query: str) -> tuple[Sequence[T], str]:
+    """A page of a list that is in memory whole and never changes, and the token of the next. Raises `InvalidField`."""
+    wanted = page(size, token, query=query)
+    began = int((wanted.after or {}).get("number") or 0)
+    ended = began + wanted.limit
+    return items[began:ended], encode_token({"number": ended}, query=query) if ended < len(items) else ""
 
 
 def encode_token(after: Mapping[str, Key], *, query: str = "") -> str:

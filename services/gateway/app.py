@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,8 @@ from services.gateway.keys.storage import open_keys
 from services.gateway.limits.limiter import Limiter
 from services.gateway.limits.rules import Limits
 from services.gateway.methods import GATEWAY, public_methods
+from services.gateway.operations.api import Operations
+from services.gateway.operations.running import Runner
 from services.gateway.pages import make_app
 from services.gateway.projects import Projects
 from services.gateway.rest import Rest
@@ -116,6 +119,10 @@ class Gateway:
         callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
+        keep = timedelta(days=settings.operation_days)
+        self._runner = Runner(database, self._calls, at_once=settings.operations_at_once, keep=keep)
+        self._operations = Operations(database, self._calls, self._runner, most_waiting=settings.operation_backlog, keep=keep)
+        self._calls.answer_here(self._operations.local_calls())
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
         self._health: HealthServicer | None = None
@@ -134,6 +141,7 @@ class Gateway:
         self._run(self.keys.keep_fresh())
         self._run(self._system.keep_told())
         self._run(self._limiter.keep_written())
+        self._run(self._runner.run())
         with contextlib.suppress(RegrowError, TimeoutError):
             async with asyncio.timeout(_FIRST_READING_SECONDS):
                 await asyncio.shield(self._follower.refresh())
@@ -162,6 +170,7 @@ class Gateway:
             await self._health.enter_graceful_shutdown()
             await asyncio.gather(self._server.stop(grace), self._end_http())
         await asyncio.to_thread(self._log_door.close)
+        await self._runner.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -196,7 +205,7 @@ class Gateway:
     async def _serve_http(self, listener: socket.socket) -> None:
         settings = self._settings
         rest = Rest(
-            self._calls, Router(public_methods().values()),
+            self._calls, Router(public_methods().values()), self._operations,
             max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes,
         )  # fmt: skip
         self.http_port = listener.getsockname()[1]

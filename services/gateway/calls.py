@@ -91,7 +91,7 @@ class Calls:
     ) -> None:
         self._callers = callers
         self._upstreams = upstreams
-        self._local = local
+        self._local = dict(local)
         self._projects = projects
         self._local_streams = streams
         self._audit = Audit(trail, self._read)
@@ -188,6 +188,10 @@ class Calls:
         response = await pump(self.start(method, None), messages)
         self._succeeded(method)
         return response
+
+    def answer_here(self, local: Mapping[str, Local]) -> None:
+        """Adds calls that this process answers, of those who need this object themselves."""
+        self._local.update(local)
 
     def local_stream(self, method: Method) -> LocalStream:
         """Who answers a call that streams both ways."""

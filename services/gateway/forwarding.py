@@ -12,19 +12,20 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from services.common import tracing
 from services.common.errors import RegrowError
 from services.common.rpc.principal import REQUEST_ID_KEY, Call, as_mapping, request_id_from
+from services.common.rpc.reflecting import enable_reflection
 from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.rpc.status import to_status
 from services.common.telemetry import address_in_use
 from services.gateway.calls import Calls, stopping
 from services.gateway.methods import Method, public_methods, public_services
+from services.gateway.partial import FIELDS_KEY, mask_for, masked
 
 _A_YEAR = 365 * 86400.0
 _SETTLE_SECONDS = 0.02
@@ -47,7 +48,7 @@ def make_server(calls: Calls) -> tuple[grpc.aio.Server, HealthServicer]:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection((*public_services(), health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server, public_services())
     return server, servicer
 
 
@@ -79,7 +80,10 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
                 request = await _admitted(calls, method, call, authorization, content)
+                mask = mask_for(method, fields) if (fields := _fields(context)) else None
                 response = await calls.answer(method, request, content)
+                if mask is not None:
+                    response = masked(method, response, mask)
                 return response.SerializeToString() if isinstance(response, Message) else response
         except RegrowError as error:
             await _abort(context, error, request_id)
@@ -140,6 +144,11 @@ def _stream_stream(calls: Calls, method: Method) -> Callable[..., Any]:
             await _abort(context, error, request_id)
 
     return answer
+
+
+def _fields(context: Any) -> str:
+    """What the caller asks for of the answer; empty for all of it."""
+    return next((value for key, value in context.invocation_metadata() or () if key == FIELDS_KEY), "")
 
 
 async def _admitted(calls: Calls, method: Method, call: Call, authorization: str, content: bytes) -> Message:

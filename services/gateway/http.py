@@ -18,6 +18,7 @@ from services.common.errors import (
     Busy,
     EngineUnavailable,
     InvalidField,
+    InvalidInput,
     QuotaExceeded,
     RegrowError,
     TooLarge,
@@ -45,6 +46,7 @@ class Exchange:
         self.started = False
         self.also: Headers = []
         """Headers that every answer gets from now on."""
+        self.help_url = "/docs"
         self.verb: str = scope["method"]
         self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         self.query: bytes = scope["query_string"]
@@ -141,7 +143,7 @@ class Exchange:
 
     async def fail(self, error: RegrowError, *, status: int | None = None, headers: Headers | None = None) -> None:
         """Sends an error as AIP-193's JSON, with the headers that say when to come back and how to authenticate."""
-        told = to_status(error, self.request_id)
+        told = to_status(error, self.request_id, self.help_url if isinstance(error, InvalidInput) else "")
         body = error_body(told)
         if status is not None:
             body["error"]["code"] = status

@@ -32,8 +32,18 @@ FILES = (
     "regrow.registry.v1.registry",
     "regrow.gateway.v1.gateway",
     "regrow.gateway.v1.audit",
+    "regrow.gateway.v1.operations",
+    "google.longrunning.operations",
 )
 HTTP_BODY = "google.api.HttpBody"
+_STANDARD = {
+    "google.longrunning.Operations.ListOperations": {"get": "/v1/{name=projects/*}/operations"},
+    "google.longrunning.Operations.GetOperation": {"get": "/v1/{name=projects/*/operations/*}"},
+    "google.longrunning.Operations.DeleteOperation": {"delete": "/v1/{name=projects/*/operations/*}"},
+    "google.longrunning.Operations.CancelOperation": {"post": "/v1/{name=projects/*/operations/*}:cancel", "body": "*"},
+    "google.longrunning.Operations.WaitOperation": {"post": "/v1/{name=projects/*/operations/*}:wait", "body": "*"},
+}
+"""Routes of Google's own service, whose proto has others: an operation of Regrow belongs to a project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +94,8 @@ def _methods() -> Iterator[Method]:
         file = importlib.import_module(f"{name}_pb2").DESCRIPTOR
         for service in file.services_by_name.values():
             for method in service.methods:
-                rule = method.GetOptions().Extensions[annotations_pb2.http]
+                standard = _STANDARD.get(method.full_name)
+                rule = http_pb2.HttpRule(**standard) if standard else method.GetOptions().Extensions[annotations_pb2.http]
                 if rule.WhichOneof("pattern"):
                     yield _method(method, rule)
 
@@ -96,7 +107,7 @@ def _method(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Method:
         path=f"/{service.full_name}/{method.name}",
         service=service.full_name,
         name=method.name,
-        home=service.full_name.split(".")[1],
+        home=service.full_name.split(".")[1] if service.full_name.startswith("regrow.") else GATEWAY,
         request=GetMessageClass(method.input_type),
         response=GetMessageClass(method.output_type),
         streams_requests=streamed,

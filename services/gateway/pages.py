@@ -15,11 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.common.errors import NotFound
 from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
 from services.common.rpc.status import error_body, to_status
+from services.gateway.docs_page import docs_routes
 from services.gateway.openapi import document
 from services.gateway.system import System, software_version
 
 _INDEX = {
     "api": "/openapi.json",
+    "docs": "/docs",
     "calls": "/v1/",
     "live": "/healthz",
     "ready": "/readyz",
@@ -68,7 +70,7 @@ def _pages(system: System) -> Starlette:
         "/": index, "/healthz": live, "/readyz": ready, "/metrics": metrics, "/openapi.json": api,
     }  # fmt: skip
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
-    return Starlette(routes=routes, exception_handlers={404: missing})
+    return Starlette(routes=[*routes, *docs_routes()], exception_handlers={404: missing})
 
 
 def _json(content: object, status: int = 200) -> Response:

@@ -190,6 +190,16 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "ListDeadLetters": _admin(every_project=True, changes=False),
         "ReplayDeadLetters": _admin(seconds=SLOW, every_project=True),
     },
+    "regrow.gateway.v1.OperationService": {
+        "StartOperation": _labeler(),
+    },
+    "google.longrunning.Operations": {
+        "ListOperations": _viewer(),
+        "GetOperation": _viewer(),
+        "DeleteOperation": _editor("name", before="GetOperation"),
+        "CancelOperation": _editor("name", before="GetOperation"),
+        "WaitOperation": _viewer(seconds=SLOW),
+    },
 }
 RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}
 

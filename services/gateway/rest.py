@@ -7,14 +7,22 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
 from starlette.types import Receive, Scope, Send
 
 from services.common import tracing
 from services.common.errors import InvalidField, NotFound, RegrowError
-from services.common.rpc.principal import Call
+from services.common.masks import ReadMask
+from services.common.rpc.principal import Call, Principal
+from services.common.rpc.status import from_status
 from services.gateway.calls import Calls, ClientGone
+from services.gateway.docs_page import docs_url
 from services.gateway.http import Exchange
 from services.gateway.methods import Method
+from services.gateway.operations.api import Operations
+from services.gateway.operations.preference import Preference, preferred
+from services.gateway.operations.rules import eligible
+from services.gateway.partial import mask_for, taken_fields
 from services.gateway.rest_files import answer_file
 from services.gateway.rest_streams import answer_messages, answer_raw
 from services.gateway.routes import Route, Router
@@ -30,9 +38,12 @@ _BIG_BYTES = 64 << 10
 class Rest:
     """An ASGI application for everything under `/v1/`."""
 
-    def __init__(self, calls: Calls, router: Router, *, max_body_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(
+        self, calls: Calls, router: Router, operations: Operations, *, max_body_bytes: int, max_upload_bytes: int
+    ) -> None:
         self._calls = calls
         self._router = router
+        self._operations = operations
         self._max_body = max_body_bytes
         self._max_upload = max_upload_bytes
 
@@ -44,6 +55,7 @@ class Rest:
             if found.route is None:
                 await _fail_without_route(exchange, found.allowed, not_found(found, exchange.verb, exchange.raw_path))
                 return
+            exchange.help_url = docs_url(found.route.method)
             arrived = _arrived(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
                 call.peer = exchange.peer
@@ -65,20 +77,40 @@ class Rest:
             limits = {"most_body": self._max_body, "most_file": self._max_upload}
             await answer_file(exchange, self._calls, route, values, call, **limits)
             return
+        fields = taken_fields(exchange)
         request, size = await self._request(exchange, route, values)
         assert call.principal is not None
         await self._calls.admit(method, request, call.principal, size=size)
-        if method.streams_responses:
+        mask = None if fields is None else mask_for(method, fields)
+        if method.path in eligible() and (preference := preferred(exchange.header(b"prefer"))) is not None:
+            await self._answer_later(exchange, method, request, call.principal, preference)
+        elif method.streams_responses:
             upstream = self._calls.start(method, _resumed(request, exchange).SerializeToString())
             await (answer_raw if method.raw_response else answer_messages)(exchange, method, upstream)
         elif method.streams_requests:
             response = await exchange.unless_gone(self._calls.answer_stream(method, _once(request)))
-            await _send(exchange, method, response)
+            await _send(exchange, method, response, mask)
         elif method.home == "gateway":
             call.gone = exchange.gone  # watched by what takes long; a quick call would take longer for it
-            await _send(exchange, method, await self._calls.answer(method, request))
+            await _send(exchange, method, await self._calls.answer(method, request), mask)
         else:
-            await _send(exchange, method, await exchange.unless_gone(self._calls.answer(method, request)))
+            await _send(exchange, method, await exchange.unless_gone(self._calls.answer(method, request)), mask)
+
+    async def _answer_later(
+        self, exchange: Exchange, method: Method, request: Message, principal: Principal, preference: Preference
+    ) -> None:
+        """202 with an operation; where the call ends within the time that its caller would wait, its own answer."""
+        operation = await self._operations.start(method, request, principal)
+        if preference.wait:
+            operation = await exchange.unless_gone(self._operations.await_end(operation.name, preference.wait))
+        headers = [(b"preference-applied", preference.applied)]
+        if operation.status is not None:
+            raise from_status(Status.FromString(operation.status))
+        if operation.response is not None:
+            await exchange.answer(_json(method, operation.response), headers=headers)
+            return
+        headers += [(b"location", f"/v1/{operation.name}".encode()), (b"retry-after", b"1")]
+        await exchange.answer(to_json(self._operations.proto(operation)), status=202, headers=headers)
 
     async def _request(self, exchange: Exchange, route: Route, values: Mapping[str, str]) -> tuple[Message, int]:
         body = await exchange.body(self._max_body)
@@ -123,16 +155,20 @@ async def _once(request: Message) -> AsyncIterator[bytes]:
     yield request.SerializeToString()
 
 
-async def _send(exchange: Exchange, method: Method, response: Message | bytes) -> None:
+async def _send(exchange: Exchange, method: Method, response: Message | bytes, mask: ReadMask | None = None) -> None:
     size = response.ByteSize() if isinstance(response, Message) else len(response)
     if size > _BIG_BYTES:
-        await exchange.answer(await asyncio.to_thread(_json, method, response))
+        await exchange.answer(await asyncio.to_thread(_json, method, response, mask))
     else:
-        await exchange.answer(_json(method, response))
+        await exchange.answer(_json(method, response, mask))
 
 
-def _json(method: Method, response: Message | bytes) -> bytes:
-    return to_json(response if isinstance(response, Message) else method.response.FromString(response))
+def _json(method: Method, response: Message | bytes, mask: ReadMask | None = None) -> bytes:
+    message = response if isinstance(response, Message) else method.response.FromString(response)
+    if mask is None:
+        return to_json(message)
+    mask.keep(message)
+    return to_json(message, sparse=True)
 
 
 def _resumed(request: Any, exchange: Exchange) -> Any:

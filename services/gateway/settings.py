@@ -104,3 +104,12 @@ class GatewaySettings(CommonSettings):
 
     feedback_from_log: bool = True
     """Whether feedback is read that third parties write to topic `regrow.feedback.in`. Who may write there, the log decides."""
+
+    operations_at_once: int = Field(default=8, ge=1, le=1_000)
+    """Long-running operations that run at once; the others wait in the order of their arrival."""
+
+    operation_backlog: int = Field(default=1_000, ge=1)
+    """Operations that may wait or run; one more is refused as busy."""
+
+    operation_days: float = Field(default=7.0, gt=0)
+    """How long an operation that ended is kept, with its answer."""

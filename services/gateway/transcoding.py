@@ -53,9 +53,12 @@ def read_upload(route: Route, values: Mapping[str, str], query: bytes, *, conten
     return request
 
 
-def to_json(message: Message) -> bytes:
-    """An answer: lowerCamelCase names, fields without presence always there, so that an empty list is seen as one."""
-    return orjson.dumps(as_dict(message))
+def to_json(message: Message, *, sparse: bool = False) -> bytes:
+    """An answer: lowerCamelCase names, fields without presence always there, so that an empty list is seen as one.
+
+    `sparse` leaves out what is empty: of an answer with some of its fields, the others would look like that.
+    """
+    return orjson.dumps(json_format.MessageToDict(message) if sparse else as_dict(message))
 
 
 def as_dict(message: Message) -> dict[str, Any]:

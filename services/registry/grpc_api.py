@@ -67,7 +67,9 @@ class Projects(rpc.ProjectServiceServicer):
         """See the proto."""
         allowed = current_principal().projects
         only = None if ALL_PROJECTS in allowed else frozenset(allowed)
-        listing = self._registry.list_projects(only, request.page_size, request.page_token)
+        listing = self._registry.list_projects(
+            only, request.page_size, request.page_token, filter=request.filter, order_by=request.order_by
+        )
         return pb.ListProjectsResponse(projects=map(_project, listing.items), next_page_token=listing.next_token)
 
     def DeleteProject(self, request: pb.DeleteProjectRequest, context: _Context) -> pb.DeleteProjectResponse:
@@ -93,7 +95,9 @@ class Models(rpc.ModelServiceServicer):
     def ListModels(self, request: pb.ListModelsRequest, context: _Context) -> pb.ListModelsResponse:
         """See the proto."""
         _check_wildcard(request.parent)
-        listing = self._registry.list_models(request.parent, request.page_size, request.page_token)
+        listing = self._registry.list_models(
+            request.parent, request.page_size, request.page_token, filter=request.filter, order_by=request.order_by
+        )
         return pb.ListModelsResponse(models=map(_model, listing.items), next_page_token=listing.next_token)
 
 
@@ -113,7 +117,9 @@ class Versions(rpc.VersionServiceServicer):
 
     def ListVersions(self, request: pb.ListVersionsRequest, context: _Context) -> pb.ListVersionsResponse:
         """See the proto."""
-        listing = self._registry.list_versions(request.parent, request.page_size, request.page_token)
+        listing = self._registry.list_versions(
+            request.parent, request.page_size, request.page_token, filter=request.filter, order_by=request.order_by
+        )
         return pb.ListVersionsResponse(versions=map(_version, listing.items), next_page_token=listing.next_token)
 
     def GetReceipt(self, request: pb.GetReceiptRequest, context: _Context) -> pb.Receipt:
@@ -140,12 +146,16 @@ class Aliases(rpc.AliasServiceServicer):
     def ListAliases(self, request: pb.ListAliasesRequest, context: _Context) -> pb.ListAliasesResponse:
         """See the proto."""
         _check_wildcard(request.parent)
-        listing = self._registry.list_aliases(request.parent, request.page_size, request.page_token)
+        listing = self._registry.list_aliases(
+            request.parent, request.page_size, request.page_token, filter=request.filter, order_by=request.order_by
+        )
         return pb.ListAliasesResponse(aliases=map(_alias, listing.items), next_page_token=listing.next_token)
 
     def ListAliasHistory(self, request: pb.ListAliasHistoryRequest, context: _Context) -> pb.ListAliasHistoryResponse:
         """See the proto."""
-        listing = self._registry.list_moves(request.name, request.page_size, request.page_token)
+        listing = self._registry.list_moves(
+            request.name, request.page_size, request.page_token, filter=request.filter, order_by=request.order_by
+        )
         moves = [_move(request.name, move) for move in listing.items]
         return pb.ListAliasHistoryResponse(moves=moves, next_page_token=listing.next_token)
 
@@ -158,8 +168,9 @@ class Artifacts(rpc.ArtifactServiceServicer):
 
     def ListArtifacts(self, request: pb.ListArtifactsRequest, context: _Context) -> pb.ListArtifactsResponse:
         """See the proto."""
-        version = self._registry.get_version(request.parent, "parent")
-        return pb.ListArtifactsResponse(artifacts=[_artifact(version, part) for part in version.parts])
+        version, listing = self._registry.list_parts(request.parent, request.page_size, request.page_token)
+        artifacts = [_artifact(version, part) for part in listing.items]
+        return pb.ListArtifactsResponse(artifacts=artifacts, next_page_token=listing.next_token)
 
     def DownloadArtifact(self, request: pb.DownloadArtifactRequest, context: _Context) -> Iterator[HttpBody]:
         """See the proto."""

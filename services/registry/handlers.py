@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from services.common.database import Database
 from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, NotFound
+from services.common.listing import Asked
 from services.common.names import check_id, parse
 from services.common.objects.port import ObjectStore
-from services.common.paging import Key, Page, encode_token, page
+from services.common.paging import part_of
 from services.registry.bundles import read_verified, verify
 from services.registry.models import (
     ARTIFACT,
@@ -44,8 +45,6 @@ ANY = "-"
 DEFAULT_PROJECT = "default"
 _MOST_DESCRIPTION = 10_000
 _MOST_WHY = 1_000
-_MOST_RECEIPT_BYTES = 4 << 20
-"""Receipts in one page: a page of large ones is shorter than asked for, so that it fits in a message."""
 
 NEVER_SENT = Once()
 """A call that said no request_id."""
@@ -53,7 +52,7 @@ NEVER_SENT = Once()
 ItemT = TypeVar("ItemT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Listing(Generic[ItemT]):
     """One page, and the token of the next one; empty on the last."""
 
@@ -73,7 +72,7 @@ class Registry:
         """Creates the project `default` where there is no project at all: a new installation works without ceremony."""
         try:
             with self._writing() as records:
-                if not records.projects(None, 1):
+                if not records.has_projects():
                     records.add_project(DEFAULT_PROJECT, "Made at the first start.")
         except AlreadyExists:
             return  # another process was first
@@ -94,12 +93,13 @@ class Registry:
         with self._database.reading() as session:
             return Records(session).project(parse(PROJECT, name)["project"])
 
-    def list_projects(self, only: frozenset[str] | None, size: int, token: str) -> Listing[Project]:
+    def list_projects(
+        self, only: frozenset[str] | None, size: int = 0, token: str = "", *, filter: str = "", order_by: str = ""
+    ) -> Listing[Project]:
         """By name. `only`: what the caller may see; None is all."""
-        wanted = page(size, token, query="projects")
+        ask = Asked(size=size, token=token, filter=filter, order_by=order_by)
         with self._database.reading() as session:
-            found = Records(session).projects(wanted.after, wanted.limit + 1, only)
-        return _listing(list(found), wanted, "projects", lambda project: {"project": project.id})
+            return Listing(*Records(session).projects(ask, only))
 
     def delete_project(self, name: str) -> None:
         """Raises `NotFound`, `FailedPrecondition` while it has models."""
@@ -130,16 +130,17 @@ class Registry:
         with self._database.reading() as session:
             return Records(session).model(ModelRef.parse(name))
 
-    def list_models(self, parent: str, size: int, token: str) -> Listing[Model]:
+    def list_models(
+        self, parent: str, size: int = 0, token: str = "", *, filter: str = "", order_by: str = ""
+    ) -> Listing[Model]:
         """By name; `projects/-` is all projects. Raises `NotFound` for the project."""
         project = None if parent == project_name(ANY) else parse(PROJECT, parent, "parent")["project"]
-        wanted = page(size, token, query=f"models {parent}")
+        ask = Asked(size=size, token=token, filter=filter, order_by=order_by)
         with self._database.reading() as session:
             records = Records(session)
             if project is not None:
                 records.project(project)
-            found = records.models(project, wanted.after, wanted.limit + 1)
-        return _listing(list(found), wanted, f"models {parent}", _model_key)
+            return Listing(*records.models(project, ask))
 
     def create_version(self, parent: str, new: NewVersion, once: Once = NEVER_SENT) -> Version:
         """Gives the next number to a bundle that is stored. It is read before the transaction: writers must not wait for that.
@@ -168,18 +169,13 @@ class Registry:
         with self._database.reading() as session:
             return Records(session).version(Selector.parse(name, field))
 
-    def list_versions(self, parent: str, size: int, token: str) -> Listing[Version]:
+    def list_versions(
+        self, parent: str, size: int = 0, token: str = "", *, filter: str = "", order_by: str = ""
+    ) -> Listing[Version]:
         """Newest first. Raises `NotFound` for the model."""
-        ref, query = ModelRef.parse(parent, "parent"), f"versions {parent}"
-        wanted, versions, bytes_left = page(size, token, query=query), list[Version](), _MOST_RECEIPT_BYTES
+        ask = Asked(size=size, token=token, filter=filter, order_by=order_by)
         with self._database.reading() as session:
-            for version in Records(session).versions(ref, wanted.after, wanted.limit + 1):
-                versions.append(version)
-                bytes_left -= len(version.receipt)
-                if bytes_left < 0 and len(versions) > 1:
-                    wanted = replace(wanted, limit=len(versions) - 1)
-                    break
-        return _listing(versions, wanted, query, lambda version: {"number": version.number})
+            return Listing(*Records(session).versions(ModelRef.parse(parent, "parent"), ask))
 
     def set_alias(self, name: str, version: str, etag: str, *, moved_by: str, why: str) -> Alias:
         """Makes or moves an alias by compare-and-set. Raises `EtagMismatch`, `NotFound` for the version.
@@ -206,20 +202,26 @@ class Registry:
         with self._database.reading() as session:
             return Records(session).alias(ref) if as_of is None else Records(session).alias_at(ref, as_of)
 
-    def list_aliases(self, parent: str, size: int, token: str) -> Listing[Alias]:
+    def list_aliases(
+        self, parent: str, size: int = 0, token: str = "", *, filter: str = "", order_by: str = ""
+    ) -> Listing[Alias]:
         """By name; `projects/-/models/-` is those of all models. Raises `NotFound` for the model."""
         ref = None if parent == f"projects/{ANY}/models/{ANY}" else ModelRef.parse(parent, "parent")
-        wanted = page(size, token, query=f"aliases {parent}")
+        ask = Asked(size=size, token=token, filter=filter, order_by=order_by)
         with self._database.reading() as session:
-            found = Records(session).aliases(ref, wanted.after, wanted.limit + 1)
-        return _listing(list(found), wanted, f"aliases {parent}", _alias_key)
+            return Listing(*Records(session).aliases(ref, ask))
 
-    def list_moves(self, name: str, size: int, token: str) -> Listing[Move]:
+    def list_moves(self, name: str, size: int = 0, token: str = "", *, filter: str = "", order_by: str = "") -> Listing[Move]:
         """Newest first. Raises `NotFound`."""
-        wanted = page(size, token, query=f"moves {name}")
+        ask = Asked(size=size, token=token, filter=filter, order_by=order_by)
         with self._database.reading() as session:
-            found = Records(session).moves(AliasRef.parse(name), wanted.after, wanted.limit + 1)
-        return _listing(list(found), wanted, f"moves {name}", lambda move: {"number": move.number})
+            return Listing(*Records(session).moves(AliasRef.parse(name), ask))
+
+    def list_parts(self, name: str, size: int = 0, token: str = "") -> tuple[Version, Listing[Part]]:
+        """A version's parts, the manifest first. Raises `NotFound`."""
+        version = self.get_version(name, "parent")
+        parts, more = part_of(version.parts, size, token, query=f"parts {version.name}")
+        return version, Listing(list(parts), more)
 
     def open_artifact(self, name: str) -> tuple[Part, Iterator[bytes]]:
         """A part of a version and its bytes, verified while they are read. Raises `NotFound`; reading, `DigestMismatch`."""
@@ -239,17 +241,3 @@ class Registry:
             changed = records.write_changes()
         if changed:
             self._changed()
-
-
-def _model_key(model: Model) -> dict[str, Key]:
-    return {"project": model.ref.project, "model": model.ref.model}
-
-
-def _alias_key(alias: Alias) -> dict[str, Key]:
-    return {"project": alias.ref.model.project, "model": alias.ref.model.model, "alias": alias.ref.alias}
-
-
-def _listing(found: list[ItemT], wanted: Page, query: str, key: Callable[[ItemT], dict[str, Key]]) -> Listing[ItemT]:
-    """`found` holds one item more than wanted where there is a next page."""
-    items = found[: wanted.limit]
-    return Listing(items=items, next_token=encode_token(key(items[-1]), query=query) if len(found) > wanted.limit else "")

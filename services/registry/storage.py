@@ -7,9 +7,10 @@ thought of races: `lock_model` before a version is numbered or an alias moved, `
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection as Container
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from services.common.database import new_etag, now
 from services.common.errors import AlreadyExists, NotFound
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked, Collection, Sort, number, text, time
 from services.common.tracing import current_context
 from services.registry.models import (
     Alias,
@@ -37,7 +39,12 @@ from services.registry.models import (
 )
 from services.registry.tables import AliasRow, ChangeRow, IdempotencyKey, ModelRow, MoveRow, OutboxRow, ProjectRow, VersionRow
 
-After = Mapping[str, Any] | None
+T = TypeVar("T")
+Listed = tuple[list[T], str]
+"""A page, and the token of the next; empty on the last."""
+
+_MOST_RECEIPT_BYTES = 4 << 20
+"""Receipts in one page: a page of large ones is shorter than asked for, so that it fits in a message."""
 
 
 def _is_alias(table: type[AliasRow | MoveRow]) -> tuple[sa.ColumnElement[bool], ...]:
@@ -66,6 +73,46 @@ _ALIAS_AT = (
 )
 
 
+def _named(table: type[ModelRow | AliasRow]) -> sa.ColumnElement[str]:
+    """The resource name of a row's model."""
+    return sa.literal("projects/") + table.project + sa.literal("/models/") + table.model
+
+
+PROJECTS = Collection(
+    {
+        "name": text(sa.literal("projects/") + ProjectRow.project), "description": text(ProjectRow.description),
+        "create_time": time(ProjectRow.created),
+    },
+    key=[Sort(name="project", column=ProjectRow.project)],
+)  # fmt: skip
+MODELS = Collection(
+    {
+        "name": text(_named(ModelRow)), "description": text(ModelRow.description), "latest_version": number(ModelRow.latest),
+        "create_time": time(ModelRow.created),
+    },
+    key=[Sort(name="project", column=ModelRow.project), Sort(name="model", column=ModelRow.model)],
+)  # fmt: skip
+VERSIONS = Collection(
+    {
+        "number": number(VersionRow.number), "run": text(VersionRow.run), "bundle_digest": text(VersionRow.bundle_digest),
+        "create_time": time(VersionRow.created),
+    },
+    key=[Sort(name="number", column=VersionRow.number, descending=True)],
+)  # fmt: skip
+ALIASES = Collection(
+    {
+        "name": text(_named(AliasRow) + sa.literal("/aliases/") + AliasRow.alias),
+        "version": text(_named(AliasRow) + sa.literal("/versions/") + sa.cast(AliasRow.version, sa.String)),
+        "bundle_digest": text(VersionRow.bundle_digest), "move_time": time(AliasRow.moved),
+    },
+    key=[Sort(name=one.key, column=one) for one in (AliasRow.project, AliasRow.model, AliasRow.alias)],
+)  # fmt: skip
+MOVES = Collection(
+    {"moved_by": text(MoveRow.moved_by), "why": text(MoveRow.why), "move_time": time(MoveRow.moved)},
+    key=[Sort(name="number", column=MoveRow.number, descending=True)],
+)
+
+
 class Records:
     """The registry as one transaction sees it. Not for use from two threads."""
 
@@ -80,14 +127,17 @@ class Records:
             raise NotFound("project", project_name(project), "ListProjects shows those that exist.")
         return row.noun()
 
-    def projects(self, after: After, limit: int, only: Collection[str] | None = None) -> Sequence[Project]:
-        """By id. `only` leaves the others out."""
-        query = sa.select(ProjectRow).order_by(ProjectRow.project).limit(limit)
+    def has_projects(self) -> bool:
+        """Whether there is any."""
+        return self._session.scalar(sa.select(ProjectRow.project).limit(1)) is not None
+
+    def projects(self, ask: Asked, only: Container[str] | None = None) -> Listed[Project]:
+        """A page by id. `only` leaves the others out."""
+        query = sa.select(ProjectRow)
         if only is not None:
             query = query.where(ProjectRow.project.in_(only))
-        if after is not None:
-            query = query.where(ProjectRow.project > after["project"])
-        return [row.noun() for row in self._session.scalars(query)]
+        rows, token = PROJECTS.page(self._session, query, ask, scope="projects")
+        return [row.noun() for row in rows], token
 
     def add_project(self, project: str, description: str) -> Project:
         """Raises `AlreadyExists`."""
@@ -110,14 +160,13 @@ class Records:
         """Waits until no other transaction numbers a version of it or moves an alias. Raises `NotFound`."""
         self._model_row(ref, lock=True)
 
-    def models(self, project: str | None, after: After, limit: int) -> Sequence[Model]:
-        """By name; of all projects where `project` is None."""
-        query = sa.select(ModelRow).order_by(ModelRow.project, ModelRow.model).limit(limit)
+    def models(self, project: str | None, ask: Asked) -> Listed[Model]:
+        """A page by name; of all projects where `project` is None."""
+        query = sa.select(ModelRow)
         if project is not None:
             query = query.where(ModelRow.project == project)
-        if after is not None:
-            query = query.where(sa.tuple_(ModelRow.project, ModelRow.model) > (after["project"], after["model"]))
-        return self._with_aliases(self._session.scalars(query).all())
+        rows, token = MODELS.page(self._session, query, ask, scope=f"models {project}")
+        return self._with_aliases(rows), token
 
     def has_models(self, project: str) -> bool:
         """Whether anything is in the project."""
@@ -142,16 +191,19 @@ class Records:
             raise NotFound("version", wanted.name, "ListVersions shows those that exist.")
         return row.noun()
 
-    def versions(self, ref: ModelRef, after: After, limit: int) -> Iterator[Version]:
-        """Newest first, read as they are taken: receipts may be large. Raises `NotFound` for the model."""
+    def versions(self, ref: ModelRef, ask: Asked) -> Listed[Version]:
+        """A page, newest first; shorter where its receipts are large. Raises `NotFound` for the model."""
         self._model_row(ref)
-        query = (
-            sa.select(VersionRow).where(VersionRow.project == ref.project, VersionRow.model == ref.model)
-            .order_by(VersionRow.number.desc()).limit(limit).execution_options(yield_per=20)
-        )  # fmt: skip
-        if after is not None:
-            query = query.where(VersionRow.number < after["number"])
-        return (row.noun() for row in self._session.scalars(query))
+        query = sa.select(VersionRow).where(VersionRow.project == ref.project, VersionRow.model == ref.model)
+        rows, token = VERSIONS.page(
+            self._session,
+            query,
+            ask,
+            scope=f"versions {ref.name}",
+            weigh=lambda row: len(row.receipt),
+            heaviest=_MOST_RECEIPT_BYTES,
+        )
+        return [row.noun() for row in rows], token
 
     def add_version(self, ref: ModelRef, new: NewVersion, parts: Sequence[Part]) -> Version:
         """Gives it the next number. The model must be locked."""
@@ -185,16 +237,14 @@ class Records:
         move, digest = found
         return Alias(ref=ref, version=move.to_version, bundle_digest=digest, etag=move.etag, moved=move.moved)
 
-    def aliases(self, ref: ModelRef | None, after: After, limit: int) -> Sequence[Alias]:
-        """By name; of all models where `ref` is None. Raises `NotFound` for the model."""
-        query = _ALIASES.order_by(AliasRow.project, AliasRow.model, AliasRow.alias).limit(limit)
+    def aliases(self, ref: ModelRef | None, ask: Asked) -> Listed[Alias]:
+        """A page by name; of all models where `ref` is None. Raises `NotFound` for the model."""
+        query = _ALIASES
         if ref is not None:
             self._model_row(ref)
             query = query.where(AliasRow.project == ref.project, AliasRow.model == ref.model)
-        if after is not None:
-            key = sa.tuple_(AliasRow.project, AliasRow.model, AliasRow.alias)
-            query = query.where(key > (after["project"], after["model"], after["alias"]))
-        return [row.noun(digest) for row, digest in self._session.execute(query)]
+        rows, token = ALIASES.page(self._session, query, ask, scope=f"aliases {ref.name if ref else ''}")
+        return [row.noun(digest) for row, digest in rows], token
 
     def move_alias(self, ref: AliasRef, version: Version, *, moved_by: str, why: str) -> Alias:
         """Makes or moves it, with an entry in its history. The model must be locked, and the version be one of it."""
@@ -215,13 +265,12 @@ class Records:
         )
         return Alias(ref=ref, version=version.number, bundle_digest=version.bundle_digest, etag=etag, moved=moved)
 
-    def moves(self, ref: AliasRef, after: After, limit: int) -> Sequence[Move]:
-        """Newest first. Raises `NotFound`."""
+    def moves(self, ref: AliasRef, ask: Asked) -> Listed[Move]:
+        """A page, newest first. Raises `NotFound`."""
         self.alias(ref)
-        query = sa.select(MoveRow).where(*_is_alias(MoveRow)).order_by(MoveRow.number.desc()).limit(limit)
-        if after is not None:
-            query = query.where(MoveRow.number < after["number"])
-        return [row.noun() for row in self._session.scalars(query, _key(ref))]
+        query = sa.select(MoveRow).where(*_is_alias(MoveRow)).params(_key(ref))
+        rows, token = MOVES.page(self._session, query, ask, scope=f"moves {ref.name}")
+        return [row.noun() for row in rows], token
 
     def recall(self, scope: str, once: Once) -> str | None:
         """The name of what the first call with this id made. Raises `RequestIdReused`."""

@@ -133,6 +133,7 @@ class Labeling(
         self.recorder = recorder
         self.digest = ""
         self.largest = 0
+        self.held: threading.Event | None = None
 
     def add_to(self, server: grpc.Server) -> None:
         datasets_pb2_grpc.add_DatasetServiceServicer_to_server(self, server)
@@ -181,7 +182,22 @@ class Labeling(
 
     def DeleteDataset(self, request: Any, context: grpc.ServicerContext) -> datasets_pb2.DeleteDatasetResponse:
         self.recorder.note(request, context)
+        if request.name.endswith("/missing"):
+            raise NotFound("dataset", request.name)
+        if request.name.endswith("/slow"):
+            self.recorder.streaming.set()
+            gone = threading.Event()
+            context.add_callback(gone.set)
+            if gone.wait(20):
+                self.recorder.cancelled.set()
+        self._hold(request.name.endswith("/held"))
         return datasets_pb2.DeleteDatasetResponse()
+
+    def _hold(self, asked: bool) -> None:
+        """Doesn't answer before a test lets it, where a test holds it."""
+        held = self.held
+        if asked and held is not None:
+            held.wait(20)
 
     def UpdateSchema(self, request: Any, context: grpc.ServicerContext) -> datasets_pb2.DatasetVersion:
         self.recorder.note(request, context)
@@ -209,6 +225,7 @@ class Labeling(
 
     def CreateProblemSpec(self, request: Any, context: grpc.ServicerContext) -> problem_spec_pb2.ProblemSpec:
         self.recorder.note(request, context)
+        self._hold(request.problem_spec_id == "held")
         return problem_spec_pb2.ProblemSpec(name=f"{request.parent}/problemSpecs/{request.problem_spec_id}")
 
 

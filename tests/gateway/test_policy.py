@@ -57,7 +57,7 @@ def test_every_field_whose_comment_gives_a_format_of_a_project_is_looked_at() ->
 
 
 EVENTS_OF_THEIR_OWN = ("Predict", "SendFeedback", "BatchSendFeedback", "StreamFeedback")
-READING = ("Get", "List", "Export", "Download", "Watch", "Validate", "Preview", "NextRows")
+READING = ("Get", "List", "Export", "Download", "Watch", "Validate", "Preview", "NextRows", "Wait")
 
 
 @pytest.mark.parametrize("path", sorted(RULES))

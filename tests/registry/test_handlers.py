@@ -240,7 +240,7 @@ def test_a_token_of_another_list_is_refused(registry: Registry, new_version: New
 def test_a_page_of_large_receipts_ends_early_so_that_it_fits_in_a_message(
     registry: Registry, new_version: NewVersions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "_MOST_RECEIPT_BYTES", 1000)
+    monkeypatch.setattr("services.registry.storage._MOST_RECEIPT_BYTES", 1000)
     digest = new_version().bundle_digest
     for _ in range(3):
         registry.create_version(TONE, NewVersion(bundle_digest=digest, run="", receipt=f'"{"x" * 600}"', scores={}))

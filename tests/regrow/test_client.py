@@ -9,6 +9,7 @@ import grpc
 import pandas
 import pytest
 from google.api import annotations_pb2
+from google.longrunning import operations_pb2 as longrunning_pb2
 
 import regrow
 from regrow import CallError, Client
@@ -46,6 +47,8 @@ def public_services() -> Iterator[Any]:
             public = [m for m in service.methods if m.GetOptions().HasExtension(annotations_pb2.http)]
             if public:
                 yield service, public
+    standard = longrunning_pb2.DESCRIPTOR.services_by_name["Operations"]
+    yield standard, list(standard.methods)
 
 
 def test_every_public_rpc_and_nothing_else_is_a_typed_call_of_the_client() -> None:

@@ -171,18 +171,22 @@ class GetLabelerRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListLabelersRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "problem_spec", "show_retired")
+    __slots__ = ("parent", "page_size", "page_token", "problem_spec", "show_retired", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_SPEC_FIELD_NUMBER: _ClassVar[int]
     SHOW_RETIRED_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     problem_spec: str
     show_retired: bool
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., problem_spec: _Optional[str] = ..., show_retired: _Optional[bool] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., problem_spec: _Optional[str] = ..., show_retired: _Optional[bool] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListLabelersResponse(_message.Message):
     __slots__ = ("labelers", "next_page_token")

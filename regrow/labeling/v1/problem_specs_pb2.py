@@ -28,7 +28,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from regrow.types.v1 import problem_spec_pb2 as regrow_dot_types_dot_v1_dot_problem__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&regrow/labeling/v1/problem_specs.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\"regrow/types/v1/problem_spec.proto\"\xac\x01\n\x18\x43reateProblemSpecRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0fproblem_spec_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12>\n\x0cproblem_spec\x18\x03 \x01(\x0b\x32\x1c.regrow.types.v1.ProblemSpecB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"+\n\x15GetProblemSpecRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"_\n\x17ListProblemSpecsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x18ListProblemSpecsResponse\x12\x33\n\rproblem_specs\x18\x01 \x03(\x0b\x32\x1c.regrow.types.v1.ProblemSpec\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xda\x03\n\x12ProblemSpecService\x12\x9b\x01\n\x11\x43reateProblemSpec\x12,.regrow.labeling.v1.CreateProblemSpecRequest\x1a\x1c.regrow.types.v1.ProblemSpec\":\x82\xd3\xe4\x93\x02\x34\"$/v1/{parent=projects/*}/problemSpecs:\x0cproblem_spec\x12\x87\x01\n\x0eGetProblemSpec\x12).regrow.labeling.v1.GetProblemSpecRequest\x1a\x1c.regrow.types.v1.ProblemSpec\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=projects/*/problemSpecs/*}\x12\x9b\x01\n\x10ListProblemSpecs\x12+.regrow.labeling.v1.ListProblemSpecsRequest\x1a,.regrow.labeling.v1.ListProblemSpecsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=projects/*}/problemSpecsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&regrow/labeling/v1/problem_specs.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\"regrow/types/v1/problem_spec.proto\"\xac\x01\n\x18\x43reateProblemSpecRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0fproblem_spec_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12>\n\x0cproblem_spec\x18\x03 \x01(\x0b\x32\x1c.regrow.types.v1.ProblemSpecB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"+\n\x15GetProblemSpecRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x95\x01\n\x17ListProblemSpecsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"h\n\x18ListProblemSpecsResponse\x12\x33\n\rproblem_specs\x18\x01 \x03(\x0b\x32\x1c.regrow.types.v1.ProblemSpec\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xda\x03\n\x12ProblemSpecService\x12\x9b\x01\n\x11\x43reateProblemSpec\x12,.regrow.labeling.v1.CreateProblemSpecRequest\x1a\x1c.regrow.types.v1.ProblemSpec\":\x82\xd3\xe4\x93\x02\x34\"$/v1/{parent=projects/*}/problemSpecs:\x0cproblem_spec\x12\x87\x01\n\x0eGetProblemSpec\x12).regrow.labeling.v1.GetProblemSpecRequest\x1a\x1c.regrow.types.v1.ProblemSpec\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=projects/*/problemSpecs/*}\x12\x9b\x01\n\x10ListProblemSpecs\x12+.regrow.labeling.v1.ListProblemSpecsRequest\x1a,.regrow.labeling.v1.ListProblemSpecsResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=projects/*}/problemSpecsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTPROBLEMSPECSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_PROBLEMSPECSERVICE'].methods_by_name['CreateProblemSpec']._loaded_options = None
   _globals['_PROBLEMSPECSERVICE'].methods_by_name['CreateProblemSpec']._serialized_options = b'\202\323\344\223\0024\"$/v1/{parent=projects/*}/problemSpecs:\014problem_spec'
   _globals['_PROBLEMSPECSERVICE'].methods_by_name['GetProblemSpec']._loaded_options = None
@@ -59,10 +63,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROBLEMSPECREQUEST']._serialized_end=363
   _globals['_GETPROBLEMSPECREQUEST']._serialized_start=365
   _globals['_GETPROBLEMSPECREQUEST']._serialized_end=408
-  _globals['_LISTPROBLEMSPECSREQUEST']._serialized_start=410
-  _globals['_LISTPROBLEMSPECSREQUEST']._serialized_end=505
-  _globals['_LISTPROBLEMSPECSRESPONSE']._serialized_start=507
-  _globals['_LISTPROBLEMSPECSRESPONSE']._serialized_end=611
-  _globals['_PROBLEMSPECSERVICE']._serialized_start=614
-  _globals['_PROBLEMSPECSERVICE']._serialized_end=1088
+  _globals['_LISTPROBLEMSPECSREQUEST']._serialized_start=411
+  _globals['_LISTPROBLEMSPECSREQUEST']._serialized_end=560
+  _globals['_LISTPROBLEMSPECSRESPONSE']._serialized_start=562
+  _globals['_LISTPROBLEMSPECSRESPONSE']._serialized_end=666
+  _globals['_PROBLEMSPECSERVICE']._serialized_start=669
+  _globals['_PROBLEMSPECSERVICE']._serialized_end=1143
 # @@protoc_insertion_point(module_scope)

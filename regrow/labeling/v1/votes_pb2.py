@@ -29,7 +29,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eregrow/labeling/v1/votes.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n\x04Vote\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03row\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12(\n\x07labeler\x18\x03 \x01(\tB\x17\xfa\x41\x14\n\x12regrow.dev/Labeler\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x0f\n\x07\x61gainst\x18\x05 \x01(\x08\x12+\n\nconfidence\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x12\n\x04gold\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x32\n\x05\x64rawn\x18\x08 \x01(\x0e\x32\x19.regrow.labeling.v1.DrawnB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\tannotator\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x07vote_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0cretract_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nprediction\x18\r \x01(\tB\x04\xe2\x41\x01\x03:U\xea\x41R\n\x0fregrow.dev/Vote\x12\x32projects/{project}/datasets/{dataset}/votes/{vote}*\x05votes2\x04voteB\x06\n\x04_row\"^\n\x11WriteVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x05votes\x18\x02 \x03(\x0b\x32\x18.regrow.labeling.v1.VoteB\n\xbaH\x07\x92\x01\x04\x10\xa0\x8d\x06\"=\n\x12WriteVotesResponse\x12\x0f\n\x07written\x18\x01 \x01(\x03\x12\x16\n\x0erepeated_count\x18\x02 \x01(\x03\"\x83\x01\n\x10ListVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07labeler\x18\x04 \x01(\t\x12\x10\n\x03row\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x06\n\x04_row\"U\n\x11ListVotesResponse\x12\'\n\x05votes\x18\x01 \x03(\x0b\x32\x18.regrow.labeling.v1.Vote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x13RetractVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x05votes\x18\x02 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x15\n\x03why\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\")\n\x14RetractVotesResponse\x12\x11\n\tretracted\x18\x01 \x01(\x03*S\n\x05\x44rawn\x12\x15\n\x11\x44RAWN_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44RAWN_RANDOM\x10\x01\x12\x10\n\x0c\x44RAWN_GUIDED\x10\x02\x12\x0f\n\x0b\x44RAWN_FOUND\x10\x03\x32\xd6\x03\n\x0bVoteService\x12\x98\x01\n\nWriteVotes\x12%.regrow.labeling.v1.WriteVotesRequest\x1a&.regrow.labeling.v1.WriteVotesResponse\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{parent=projects/*/datasets/*}/votes:write:\x01*(\x01\x12\x8a\x01\n\tListVotes\x12$.regrow.labeling.v1.ListVotesRequest\x1a%.regrow.labeling.v1.ListVotesResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=projects/*/datasets/*}/votes\x12\x9e\x01\n\x0cRetractVotes\x12\'.regrow.labeling.v1.RetractVotesRequest\x1a(.regrow.labeling.v1.RetractVotesResponse\";\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=projects/*/datasets/*}/votes:retract:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eregrow/labeling/v1/votes.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n\x04Vote\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x19\n\x03row\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12(\n\x07labeler\x18\x03 \x01(\tB\x17\xfa\x41\x14\n\x12regrow.dev/Labeler\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x0f\n\x07\x61gainst\x18\x05 \x01(\x08\x12+\n\nconfidence\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x12\n\x04gold\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x32\n\x05\x64rawn\x18\x08 \x01(\x0e\x32\x19.regrow.labeling.v1.DrawnB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\tannotator\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x07vote_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0cretract_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x18\n\nprediction\x18\r \x01(\tB\x04\xe2\x41\x01\x03:U\xea\x41R\n\x0fregrow.dev/Vote\x12\x32projects/{project}/datasets/{dataset}/votes/{vote}*\x05votes2\x04voteB\x06\n\x04_row\"^\n\x11WriteVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\x05votes\x18\x02 \x03(\x0b\x32\x18.regrow.labeling.v1.VoteB\n\xbaH\x07\x92\x01\x04\x10\xa0\x8d\x06\"=\n\x12WriteVotesResponse\x12\x0f\n\x07written\x18\x01 \x01(\x03\x12\x16\n\x0erepeated_count\x18\x02 \x01(\x03\"\xb9\x01\n\x10ListVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07labeler\x18\x04 \x01(\t\x12\x10\n\x03row\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x06\x66ilter\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x42\x06\n\x04_row\"U\n\x11ListVotesResponse\x12\'\n\x05votes\x18\x01 \x03(\x0b\x32\x18.regrow.labeling.v1.Vote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x13RetractVotesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x05votes\x18\x02 \x03(\tB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x15\n\x03why\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\")\n\x14RetractVotesResponse\x12\x11\n\tretracted\x18\x01 \x01(\x03*S\n\x05\x44rawn\x12\x15\n\x11\x44RAWN_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44RAWN_RANDOM\x10\x01\x12\x10\n\x0c\x44RAWN_GUIDED\x10\x02\x12\x0f\n\x0b\x44RAWN_FOUND\x10\x03\x32\xd9\x03\n\x0bVoteService\x12\x98\x01\n\nWriteVotes\x12%.regrow.labeling.v1.WriteVotesRequest\x1a&.regrow.labeling.v1.WriteVotesResponse\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{parent=projects/*/datasets/*}/votes:write:\x01*(\x01\x12\x8a\x01\n\tListVotes\x12$.regrow.labeling.v1.ListVotesRequest\x1a%.regrow.labeling.v1.ListVotesResponse\"0\x82\xd3\xe4\x93\x02*\x12(/v1/{parent=projects/*/datasets/*}/votes\x12\xa1\x01\n\x0cRetractVotes\x12\'.regrow.labeling.v1.RetractVotesRequest\x1a(.regrow.labeling.v1.RetractVotesResponse\">\x90\x02\x02\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=projects/*/datasets/*}/votes:retract:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,6 +68,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTVOTESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTVOTESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTVOTESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTVOTESREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTVOTESREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTVOTESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTVOTESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_RETRACTVOTESREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_RETRACTVOTESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_RETRACTVOTESREQUEST'].fields_by_name['votes']._loaded_options = None
@@ -79,9 +83,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VOTESERVICE'].methods_by_name['ListVotes']._loaded_options = None
   _globals['_VOTESERVICE'].methods_by_name['ListVotes']._serialized_options = b'\202\323\344\223\002*\022(/v1/{parent=projects/*/datasets/*}/votes'
   _globals['_VOTESERVICE'].methods_by_name['RetractVotes']._loaded_options = None
-  _globals['_VOTESERVICE'].methods_by_name['RetractVotes']._serialized_options = b'\202\323\344\223\0025\"0/v1/{parent=projects/*/datasets/*}/votes:retract:\001*'
-  _globals['_DRAWN']._serialized_start=1266
-  _globals['_DRAWN']._serialized_end=1349
+  _globals['_VOTESERVICE'].methods_by_name['RetractVotes']._serialized_options = b'\220\002\002\202\323\344\223\0025\"0/v1/{parent=projects/*/datasets/*}/votes:retract:\001*'
+  _globals['_DRAWN']._serialized_start=1320
+  _globals['_DRAWN']._serialized_end=1403
   _globals['_VOTE']._serialized_start=207
   _globals['_VOTE']._serialized_end=745
   _globals['_WRITEVOTESREQUEST']._serialized_start=747
@@ -89,13 +93,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITEVOTESRESPONSE']._serialized_start=843
   _globals['_WRITEVOTESRESPONSE']._serialized_end=904
   _globals['_LISTVOTESREQUEST']._serialized_start=907
-  _globals['_LISTVOTESREQUEST']._serialized_end=1038
-  _globals['_LISTVOTESRESPONSE']._serialized_start=1040
-  _globals['_LISTVOTESRESPONSE']._serialized_end=1125
-  _globals['_RETRACTVOTESREQUEST']._serialized_start=1127
-  _globals['_RETRACTVOTESREQUEST']._serialized_end=1221
-  _globals['_RETRACTVOTESRESPONSE']._serialized_start=1223
-  _globals['_RETRACTVOTESRESPONSE']._serialized_end=1264
-  _globals['_VOTESERVICE']._serialized_start=1352
-  _globals['_VOTESERVICE']._serialized_end=1822
+  _globals['_LISTVOTESREQUEST']._serialized_end=1092
+  _globals['_LISTVOTESRESPONSE']._serialized_start=1094
+  _globals['_LISTVOTESRESPONSE']._serialized_end=1179
+  _globals['_RETRACTVOTESREQUEST']._serialized_start=1181
+  _globals['_RETRACTVOTESREQUEST']._serialized_end=1275
+  _globals['_RETRACTVOTESRESPONSE']._serialized_start=1277
+  _globals['_RETRACTVOTESRESPONSE']._serialized_end=1318
+  _globals['_VOTESERVICE']._serialized_start=1406
+  _globals['_VOTESERVICE']._serialized_end=1879
 # @@protoc_insertion_point(module_scope)

@@ -72,18 +72,22 @@ class WriteVotesResponse(_message.Message):
     def __init__(self, written: _Optional[int] = ..., repeated_count: _Optional[int] = ...) -> None: ...
 
 class ListVotesRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "labeler", "row")
+    __slots__ = ("parent", "page_size", "page_token", "labeler", "row", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LABELER_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     labeler: str
     row: int
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., labeler: _Optional[str] = ..., row: _Optional[int] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., labeler: _Optional[str] = ..., row: _Optional[int] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListVotesResponse(_message.Message):
     __slots__ = ("votes", "next_page_token")

@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n regrow/training/v1/designs.proto\x12\x12regrow.training.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xc6\x01\n\x06\x44\x65sign\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x37\n\x04text\x18\x02 \x01(\x0e\x32\x1f.regrow.training.v1.TextEncoderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12=\n\x07tabular\x18\x03 \x01(\x0e\x32\".regrow.training.v1.TabularEncoderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x12\n\ncheckpoint\x18\x04 \x01(\t\x12\x1e\n\nmax_tokens\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\"\x80\x02\n\x08Schedule\x12*\n\x06\x64\x65sign\x18\x01 \x01(\x0b\x32\x1a.regrow.training.v1.Design\x12\x1e\n\nmax_epochs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12.\n\rlearning_rate\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1e\n\nbatch_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x1c\n\x08patience\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12,\n\x0bgold_weight\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00\"\x95\x01\n\x08Template\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12*\n\x06\x64\x65sign\x18\x03 \x01(\x0b\x32\x1a.regrow.training.v1.Design\x12.\n\x08schedule\x18\x04 \x01(\x0b\x32\x1c.regrow.training.v1.Schedule\x12\x0c\n\x04\x63ost\x18\x05 \x01(\t\"\x16\n\x14ListTemplatesRequest\"H\n\x15ListTemplatesResponse\x12/\n\ttemplates\x18\x01 \x03(\x0b\x32\x1c.regrow.training.v1.Template\"\x7f\n\x15ValidateDesignRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cproblem_spec\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x08schedule\x18\x03 \x01(\x0b\x32\x1c.regrow.training.v1.ScheduleB\x04\xe2\x41\x01\x02\"\x89\x01\n\x16ValidateDesignResponse\x12.\n\x08schedule\x18\x01 \x01(\x0b\x32\x1c.regrow.training.v1.Schedule\x12\x14\n\x0ctext_columns\x18\x02 \x03(\t\x12\x17\n\x0ftabular_columns\x18\x03 \x03(\t\x12\x10\n\x08problems\x18\x04 \x03(\t*\xa5\x01\n\x0bTextEncoder\x12\x1c\n\x18TEXT_ENCODER_UNSPECIFIED\x10\x00\x12\x15\n\x11TEXT_ENCODER_NONE\x10\x01\x12\x15\n\x11TEXT_ENCODER_BREW\x10\x02\x12\x14\n\x10TEXT_ENCODER_GRU\x10\x03\x12\x17\n\x13TEXT_ENCODER_MINILM\x10\x04\x12\x1b\n\x17TEXT_ENCODER_CHECKPOINT\x10\x05*\xc5\x01\n\x0eTabularEncoder\x12\x1f\n\x1bTABULAR_ENCODER_UNSPECIFIED\x10\x00\x12\x18\n\x14TABULAR_ENCODER_NONE\x10\x01\x12\x1a\n\x16TABULAR_ENCODER_LINEAR\x10\x02\x12\x1d\n\x19TABULAR_ENCODER_FFN_SMALL\x10\x03\x12\x1e\n\x1aTABULAR_ENCODER_FFN_MEDIUM\x10\x04\x12\x1d\n\x19TABULAR_ENCODER_FFN_LARGE\x10\x05\x32\xb2\x02\n\rDesignService\x12\x81\x01\n\rListTemplates\x12(.regrow.training.v1.ListTemplatesRequest\x1a).regrow.training.v1.ListTemplatesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/designTemplates\x12\x9c\x01\n\x0eValidateDesign\x12).regrow.training.v1.ValidateDesignRequest\x1a*.regrow.training.v1.ValidateDesignResponse\"3\x82\xd3\xe4\x93\x02-\"(/v1/{parent=projects/*}/designs:validate:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n regrow/training/v1/designs.proto\x12\x12regrow.training.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xc6\x01\n\x06\x44\x65sign\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x37\n\x04text\x18\x02 \x01(\x0e\x32\x1f.regrow.training.v1.TextEncoderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12=\n\x07tabular\x18\x03 \x01(\x0e\x32\".regrow.training.v1.TabularEncoderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x12\n\ncheckpoint\x18\x04 \x01(\t\x12\x1e\n\nmax_tokens\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\"\x80\x02\n\x08Schedule\x12*\n\x06\x64\x65sign\x18\x01 \x01(\x0b\x32\x1a.regrow.training.v1.Design\x12\x1e\n\nmax_epochs\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12.\n\rlearning_rate\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1e\n\nbatch_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x1c\n\x08patience\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12,\n\x0bgold_weight\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00@\x8f@)\x00\x00\x00\x00\x00\x00\x00\x00\"\x95\x01\n\x08Template\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12*\n\x06\x64\x65sign\x18\x03 \x01(\x0b\x32\x1a.regrow.training.v1.Design\x12.\n\x08schedule\x18\x04 \x01(\x0b\x32\x1c.regrow.training.v1.Schedule\x12\x0c\n\x04\x63ost\x18\x05 \x01(\t\"F\n\x14ListTemplatesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x15ListTemplatesResponse\x12/\n\ttemplates\x18\x01 \x03(\x0b\x32\x1c.regrow.training.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x15ValidateDesignRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cproblem_spec\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x08schedule\x18\x03 \x01(\x0b\x32\x1c.regrow.training.v1.ScheduleB\x04\xe2\x41\x01\x02\"\x89\x01\n\x16ValidateDesignResponse\x12.\n\x08schedule\x18\x01 \x01(\x0b\x32\x1c.regrow.training.v1.Schedule\x12\x14\n\x0ctext_columns\x18\x02 \x03(\t\x12\x17\n\x0ftabular_columns\x18\x03 \x03(\t\x12\x10\n\x08problems\x18\x04 \x03(\t*\xa5\x01\n\x0bTextEncoder\x12\x1c\n\x18TEXT_ENCODER_UNSPECIFIED\x10\x00\x12\x15\n\x11TEXT_ENCODER_NONE\x10\x01\x12\x15\n\x11TEXT_ENCODER_BREW\x10\x02\x12\x14\n\x10TEXT_ENCODER_GRU\x10\x03\x12\x17\n\x13TEXT_ENCODER_MINILM\x10\x04\x12\x1b\n\x17TEXT_ENCODER_CHECKPOINT\x10\x05*\xc5\x01\n\x0eTabularEncoder\x12\x1f\n\x1bTABULAR_ENCODER_UNSPECIFIED\x10\x00\x12\x18\n\x14TABULAR_ENCODER_NONE\x10\x01\x12\x1a\n\x16TABULAR_ENCODER_LINEAR\x10\x02\x12\x1d\n\x19TABULAR_ENCODER_FFN_SMALL\x10\x03\x12\x1e\n\x1aTABULAR_ENCODER_FFN_MEDIUM\x10\x04\x12\x1d\n\x19TABULAR_ENCODER_FFN_LARGE\x10\x05\x32\xb5\x02\n\rDesignService\x12\x81\x01\n\rListTemplates\x12(.regrow.training.v1.ListTemplatesRequest\x1a).regrow.training.v1.ListTemplatesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/designTemplates\x12\x9f\x01\n\x0eValidateDesign\x12).regrow.training.v1.ValidateDesignRequest\x1a*.regrow.training.v1.ValidateDesignResponse\"6\x90\x02\x01\x82\xd3\xe4\x93\x02-\"(/v1/{parent=projects/*}/designs:validate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULE'].fields_by_name['patience']._serialized_options = b'\272H\007\032\005\030\220N(\000'
   _globals['_SCHEDULE'].fields_by_name['gold_weight']._loaded_options = None
   _globals['_SCHEDULE'].fields_by_name['gold_weight']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000@\217@)\000\000\000\000\000\000\000\000'
+  _globals['_LISTTEMPLATESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTEMPLATESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_VALIDATEDESIGNREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_VALIDATEDESIGNREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_VALIDATEDESIGNREQUEST'].fields_by_name['problem_spec']._loaded_options = None
@@ -59,11 +61,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESIGNSERVICE'].methods_by_name['ListTemplates']._loaded_options = None
   _globals['_DESIGNSERVICE'].methods_by_name['ListTemplates']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/designTemplates'
   _globals['_DESIGNSERVICE'].methods_by_name['ValidateDesign']._loaded_options = None
-  _globals['_DESIGNSERVICE'].methods_by_name['ValidateDesign']._serialized_options = b'\202\323\344\223\002-\"(/v1/{parent=projects/*}/designs:validate:\001*'
-  _globals['_TEXTENCODER']._serialized_start=1128
-  _globals['_TEXTENCODER']._serialized_end=1293
-  _globals['_TABULARENCODER']._serialized_start=1296
-  _globals['_TABULARENCODER']._serialized_end=1493
+  _globals['_DESIGNSERVICE'].methods_by_name['ValidateDesign']._serialized_options = b'\220\002\001\202\323\344\223\002-\"(/v1/{parent=projects/*}/designs:validate:\001*'
+  _globals['_TEXTENCODER']._serialized_start=1201
+  _globals['_TEXTENCODER']._serialized_end=1366
+  _globals['_TABULARENCODER']._serialized_start=1369
+  _globals['_TABULARENCODER']._serialized_end=1566
   _globals['_DESIGN']._serialized_start=149
   _globals['_DESIGN']._serialized_end=347
   _globals['_SCHEDULE']._serialized_start=350
@@ -71,13 +73,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEMPLATE']._serialized_start=609
   _globals['_TEMPLATE']._serialized_end=758
   _globals['_LISTTEMPLATESREQUEST']._serialized_start=760
-  _globals['_LISTTEMPLATESREQUEST']._serialized_end=782
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=784
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=856
-  _globals['_VALIDATEDESIGNREQUEST']._serialized_start=858
-  _globals['_VALIDATEDESIGNREQUEST']._serialized_end=985
-  _globals['_VALIDATEDESIGNRESPONSE']._serialized_start=988
-  _globals['_VALIDATEDESIGNRESPONSE']._serialized_end=1125
-  _globals['_DESIGNSERVICE']._serialized_start=1496
-  _globals['_DESIGNSERVICE']._serialized_end=1802
+  _globals['_LISTTEMPLATESREQUEST']._serialized_end=830
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=832
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=929
+  _globals['_VALIDATEDESIGNREQUEST']._serialized_start=931
+  _globals['_VALIDATEDESIGNREQUEST']._serialized_end=1058
+  _globals['_VALIDATEDESIGNRESPONSE']._serialized_start=1061
+  _globals['_VALIDATEDESIGNRESPONSE']._serialized_end=1198
+  _globals['_DESIGNSERVICE']._serialized_start=1569
+  _globals['_DESIGNSERVICE']._serialized_end=1878
 # @@protoc_insertion_point(module_scope)

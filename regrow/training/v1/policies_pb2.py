@@ -27,11 +27,12 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from regrow.labeling.v1 import feedback_ledger_pb2 as regrow_dot_labeling_dot_v1_dot_feedback__ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!regrow/training/v1/policies.proto\x12\x12regrow.training.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(regrow/labeling/v1/feedback_ledger.proto\"\x8c\x04\n\x06Policy\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12)\n\x05model\x18\x02 \x01(\tB\x1a\xe2\x41\x02\x02\x05\xfa\x41\x12\n\x10regrow.dev/Model\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x1f\n\x0e\x66\x65\x65\x64\x62\x61\x63k_count\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x07max_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmin_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\ttolerance\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\x0csignificance\x18\x08 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x0epromote_on_tie\x18\t \x01(\x08\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x1e\n\x10pending_feedback\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\r \x01(\t:N\xea\x41K\n\x11regrow.dev/Policy\x12$projects/{project}/policies/{policy}*\x08policies2\x06policy\"\xcc\x01\n\nComparison\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08\x63hampion\x18\x02 \x01(\x01\x12\x12\n\nchallenger\x18\x03 \x01(\x01\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x0b\n\x03low\x18\x05 \x01(\x01\x12\x0c\n\x04high\x18\x06 \x01(\x01\x12\x0f\n\x07p_value\x18\x07 \x01(\x01\x12\x0c\n\x04rows\x18\x08 \x01(\x03\x12\x1b\n\x13\x63hampion_only_right\x18\t \x01(\x03\x12\x1d\n\x15\x63hallenger_only_right\x18\n \x01(\x03\"\x80\x04\n\x08Regrowth\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.regrow.training.v1.RegrowthState\x12\x30\n\x03\x63ut\x18\x04 \x03(\x0b\x32#.regrow.labeling.v1.PartitionOffset\x12\x11\n\tlabel_set\x18\x05 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_votes\x18\x06 \x01(\x03\x12\x0b\n\x03run\x18\x07 \x01(\t\x12\x10\n\x08\x63hampion\x18\x08 \x01(\t\x12\x12\n\nchallenger\x18\t \x01(\t\x12\x32\n\ncomparison\x18\n \x01(\x0b\x32\x1e.regrow.training.v1.Comparison\x12\x10\n\x08\x64\x65\x63ision\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp:h\xea\x41\x65\n\x13regrow.dev/Regrowth\x12\x39projects/{project}/policies/{policy}/regrowths/{regrowth}*\tregrowths2\x08regrowth\"\x99\x01\n\x13\x43reatePolicyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpolicy_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\x06policy\x18\x03 \x01(\x0b\x32\x1a.regrow.training.v1.PolicyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"M\n\x13UpdatePolicyRequest\x12\x36\n\x06policy\x18\x01 \x01(\x0b\x32\x1a.regrow.training.v1.PolicyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"&\n\x10GetPolicyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"[\n\x13ListPoliciesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x14ListPoliciesResponse\x12,\n\x08policies\x18\x01 \x03(\x0b\x32\x1a.regrow.training.v1.Policy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x16TriggerRegrowthRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\nrequest_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"(\n\x12GetRegrowthRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\\\n\x14ListRegrowthsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x15ListRegrowthsResponse\x12/\n\tregrowths\x18\x01 \x03(\x0b\x32\x1c.regrow.training.v1.Regrowth\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xda\x01\n\rRegrowthState\x12\x1e\n\x1aREGROWTH_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REGROWTH_STATE_CUTTING\x10\x01\x12\x1b\n\x17REGROWTH_STATE_TRAINING\x10\x02\x12\x1c\n\x18REGROWTH_STATE_COMPARING\x10\x03\x12\x1b\n\x17REGROWTH_STATE_PROMOTED\x10\x04\x12\x1a\n\x16REGROWTH_STATE_REFUSED\x10\x05\x12\x19\n\x15REGROWTH_STATE_FAILED\x10\x06\x32\xe9\x07\n\rPolicyService\x12\x85\x01\n\x0c\x43reatePolicy\x12\'.regrow.training.v1.CreatePolicyRequest\x1a\x1a.regrow.training.v1.Policy\"0\x82\xd3\xe4\x93\x02*\" /v1/{parent=projects/*}/policies:\x06policy\x12\x8c\x01\n\x0cUpdatePolicy\x12\'.regrow.training.v1.UpdatePolicyRequest\x1a\x1a.regrow.training.v1.Policy\"7\x82\xd3\xe4\x93\x02\x31\x32\'/v1/{policy.name=projects/*/policies/*}:\x06policy\x12w\n\tGetPolicy\x12$.regrow.training.v1.GetPolicyRequest\x1a\x1a.regrow.training.v1.Policy\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/policies/*}\x12\x8b\x01\n\x0cListPolicies\x12\'.regrow.training.v1.ListPoliciesRequest\x1a(.regrow.training.v1.ListPoliciesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/policies\x12\x90\x01\n\x0fTriggerRegrowth\x12*.regrow.training.v1.TriggerRegrowthRequest\x1a\x1c.regrow.training.v1.Regrowth\"3\x82\xd3\xe4\x93\x02-\"(/v1/{name=projects/*/policies/*}:trigger:\x01*\x12\x89\x01\n\x0bGetRegrowth\x12&.regrow.training.v1.GetRegrowthRequest\x1a\x1c.regrow.training.v1.Regrowth\"4\x82\xd3\xe4\x93\x02.\x12,/v1/{name=projects/*/policies/*/regrowths/*}\x12\x9a\x01\n\rListRegrowths\x12(.regrow.training.v1.ListRegrowthsRequest\x1a).regrow.training.v1.ListRegrowthsResponse\"4\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=projects/*/policies/*}/regrowthsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!regrow/training/v1/policies.proto\x12\x12regrow.training.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(regrow/labeling/v1/feedback_ledger.proto\"\x8c\x04\n\x06Policy\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12)\n\x05model\x18\x02 \x01(\tB\x1a\xe2\x41\x02\x02\x05\xfa\x41\x12\n\x10regrow.dev/Model\x12\r\n\x05\x61lias\x18\x03 \x01(\t\x12\x1f\n\x0e\x66\x65\x65\x64\x62\x61\x63k_count\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12*\n\x07max_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmin_interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\ttolerance\x18\x07 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\x0csignificance\x18\x08 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x16\n\x0epromote_on_tie\x18\t \x01(\x08\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x1e\n\x10pending_feedback\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\r \x01(\t:N\xea\x41K\n\x11regrow.dev/Policy\x12$projects/{project}/policies/{policy}*\x08policies2\x06policy\"\xcc\x01\n\nComparison\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08\x63hampion\x18\x02 \x01(\x01\x12\x12\n\nchallenger\x18\x03 \x01(\x01\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x0b\n\x03low\x18\x05 \x01(\x01\x12\x0c\n\x04high\x18\x06 \x01(\x01\x12\x0f\n\x07p_value\x18\x07 \x01(\x01\x12\x0c\n\x04rows\x18\x08 \x01(\x03\x12\x1b\n\x13\x63hampion_only_right\x18\t \x01(\x03\x12\x1d\n\x15\x63hallenger_only_right\x18\n \x01(\x03\"\x80\x04\n\x08Regrowth\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0f\n\x07trigger\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.regrow.training.v1.RegrowthState\x12\x30\n\x03\x63ut\x18\x04 \x03(\x0b\x32#.regrow.labeling.v1.PartitionOffset\x12\x11\n\tlabel_set\x18\x05 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_votes\x18\x06 \x01(\x03\x12\x0b\n\x03run\x18\x07 \x01(\t\x12\x10\n\x08\x63hampion\x18\x08 \x01(\t\x12\x12\n\nchallenger\x18\t \x01(\t\x12\x32\n\ncomparison\x18\n \x01(\x0b\x32\x1e.regrow.training.v1.Comparison\x12\x10\n\x08\x64\x65\x63ision\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp:h\xea\x41\x65\n\x13regrow.dev/Regrowth\x12\x39projects/{project}/policies/{policy}/regrowths/{regrowth}*\tregrowths2\x08regrowth\"\x99\x01\n\x13\x43reatePolicyRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpolicy_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\x06policy\x18\x03 \x01(\x0b\x32\x1a.regrow.training.v1.PolicyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"~\n\x13UpdatePolicyRequest\x12\x36\n\x06policy\x18\x01 \x01(\x0b\x32\x1a.regrow.training.v1.PolicyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"&\n\x10GetPolicyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x91\x01\n\x13ListPoliciesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"]\n\x14ListPoliciesResponse\x12,\n\x08policies\x18\x01 \x03(\x0b\x32\x1a.regrow.training.v1.Policy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x16TriggerRegrowthRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1b\n\nrequest_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"(\n\x12GetRegrowthRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x92\x01\n\x14ListRegrowthsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"a\n\x15ListRegrowthsResponse\x12/\n\tregrowths\x18\x01 \x03(\x0b\x32\x1c.regrow.training.v1.Regrowth\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xda\x01\n\rRegrowthState\x12\x1e\n\x1aREGROWTH_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REGROWTH_STATE_CUTTING\x10\x01\x12\x1b\n\x17REGROWTH_STATE_TRAINING\x10\x02\x12\x1c\n\x18REGROWTH_STATE_COMPARING\x10\x03\x12\x1b\n\x17REGROWTH_STATE_PROMOTED\x10\x04\x12\x1a\n\x16REGROWTH_STATE_REFUSED\x10\x05\x12\x19\n\x15REGROWTH_STATE_FAILED\x10\x06\x32\xe9\x07\n\rPolicyService\x12\x85\x01\n\x0c\x43reatePolicy\x12\'.regrow.training.v1.CreatePolicyRequest\x1a\x1a.regrow.training.v1.Policy\"0\x82\xd3\xe4\x93\x02*\" /v1/{parent=projects/*}/policies:\x06policy\x12\x8c\x01\n\x0cUpdatePolicy\x12\'.regrow.training.v1.UpdatePolicyRequest\x1a\x1a.regrow.training.v1.Policy\"7\x82\xd3\xe4\x93\x02\x31\x32\'/v1/{policy.name=projects/*/policies/*}:\x06policy\x12w\n\tGetPolicy\x12$.regrow.training.v1.GetPolicyRequest\x1a\x1a.regrow.training.v1.Policy\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=projects/*/policies/*}\x12\x8b\x01\n\x0cListPolicies\x12\'.regrow.training.v1.ListPoliciesRequest\x1a(.regrow.training.v1.ListPoliciesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=projects/*}/policies\x12\x90\x01\n\x0fTriggerRegrowth\x12*.regrow.training.v1.TriggerRegrowthRequest\x1a\x1c.regrow.training.v1.Regrowth\"3\x82\xd3\xe4\x93\x02-\"(/v1/{name=projects/*/policies/*}:trigger:\x01*\x12\x89\x01\n\x0bGetRegrowth\x12&.regrow.training.v1.GetRegrowthRequest\x1a\x1c.regrow.training.v1.Regrowth\"4\x82\xd3\xe4\x93\x02.\x12,/v1/{name=projects/*/policies/*/regrowths/*}\x12\x9a\x01\n\rListRegrowths\x12(.regrow.training.v1.ListRegrowthsRequest\x1a).regrow.training.v1.ListRegrowthsResponse\"4\x82\xd3\xe4\x93\x02.\x12,/v1/{parent=projects/*/policies/*}/regrowthsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -74,6 +75,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPOLICIESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_TRIGGERREGROWTHREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_TRIGGERREGROWTHREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_TRIGGERREGROWTHREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -84,6 +89,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREGROWTHSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTREGROWTHSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTREGROWTHSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTREGROWTHSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTREGROWTHSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTREGROWTHSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTREGROWTHSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_POLICYSERVICE'].methods_by_name['CreatePolicy']._loaded_options = None
   _globals['_POLICYSERVICE'].methods_by_name['CreatePolicy']._serialized_options = b'\202\323\344\223\002*\" /v1/{parent=projects/*}/policies:\006policy'
   _globals['_POLICYSERVICE'].methods_by_name['UpdatePolicy']._loaded_options = None
@@ -98,32 +107,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYSERVICE'].methods_by_name['GetRegrowth']._serialized_options = b'\202\323\344\223\002.\022,/v1/{name=projects/*/policies/*/regrowths/*}'
   _globals['_POLICYSERVICE'].methods_by_name['ListRegrowths']._loaded_options = None
   _globals['_POLICYSERVICE'].methods_by_name['ListRegrowths']._serialized_options = b'\202\323\344\223\002.\022,/v1/{parent=projects/*/policies/*}/regrowths'
-  _globals['_REGROWTHSTATE']._serialized_start=2306
-  _globals['_REGROWTHSTATE']._serialized_end=2524
-  _globals['_POLICY']._serialized_start=284
-  _globals['_POLICY']._serialized_end=808
-  _globals['_COMPARISON']._serialized_start=811
-  _globals['_COMPARISON']._serialized_end=1015
-  _globals['_REGROWTH']._serialized_start=1018
-  _globals['_REGROWTH']._serialized_end=1530
-  _globals['_CREATEPOLICYREQUEST']._serialized_start=1533
-  _globals['_CREATEPOLICYREQUEST']._serialized_end=1686
-  _globals['_UPDATEPOLICYREQUEST']._serialized_start=1688
-  _globals['_UPDATEPOLICYREQUEST']._serialized_end=1765
-  _globals['_GETPOLICYREQUEST']._serialized_start=1767
-  _globals['_GETPOLICYREQUEST']._serialized_end=1805
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=1807
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=1898
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1900
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=1993
-  _globals['_TRIGGERREGROWTHREQUEST']._serialized_start=1995
-  _globals['_TRIGGERREGROWTHREQUEST']._serialized_end=2068
-  _globals['_GETREGROWTHREQUEST']._serialized_start=2070
-  _globals['_GETREGROWTHREQUEST']._serialized_end=2110
-  _globals['_LISTREGROWTHSREQUEST']._serialized_start=2112
-  _globals['_LISTREGROWTHSREQUEST']._serialized_end=2204
-  _globals['_LISTREGROWTHSRESPONSE']._serialized_start=2206
-  _globals['_LISTREGROWTHSRESPONSE']._serialized_end=2303
-  _globals['_POLICYSERVICE']._serialized_start=2527
-  _globals['_POLICYSERVICE']._serialized_end=3528
+  _globals['_REGROWTHSTATE']._serialized_start=2499
+  _globals['_REGROWTHSTATE']._serialized_end=2717
+  _globals['_POLICY']._serialized_start=318
+  _globals['_POLICY']._serialized_end=842
+  _globals['_COMPARISON']._serialized_start=845
+  _globals['_COMPARISON']._serialized_end=1049
+  _globals['_REGROWTH']._serialized_start=1052
+  _globals['_REGROWTH']._serialized_end=1564
+  _globals['_CREATEPOLICYREQUEST']._serialized_start=1567
+  _globals['_CREATEPOLICYREQUEST']._serialized_end=1720
+  _globals['_UPDATEPOLICYREQUEST']._serialized_start=1722
+  _globals['_UPDATEPOLICYREQUEST']._serialized_end=1848
+  _globals['_GETPOLICYREQUEST']._serialized_start=1850
+  _globals['_GETPOLICYREQUEST']._serialized_end=1888
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=1891
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=2036
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2038
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2131
+  _globals['_TRIGGERREGROWTHREQUEST']._serialized_start=2133
+  _globals['_TRIGGERREGROWTHREQUEST']._serialized_end=2206
+  _globals['_GETREGROWTHREQUEST']._serialized_start=2208
+  _globals['_GETREGROWTHREQUEST']._serialized_end=2248
+  _globals['_LISTREGROWTHSREQUEST']._serialized_start=2251
+  _globals['_LISTREGROWTHSREQUEST']._serialized_end=2397
+  _globals['_LISTREGROWTHSRESPONSE']._serialized_start=2399
+  _globals['_LISTREGROWTHSRESPONSE']._serialized_end=2496
+  _globals['_POLICYSERVICE']._serialized_start=2720
+  _globals['_POLICYSERVICE']._serialized_end=3721
 # @@protoc_insertion_point(module_scope)

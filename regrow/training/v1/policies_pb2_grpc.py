@@ -85,7 +85,8 @@ class PolicyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePolicy(self, request, context):
-        """Replaces a policy's rules. Returns `ABORTED` if `policy.etag` is old.
+        """Changes a policy's rules: those that `update_mask` names, or that are set. Returns `ABORTED` if `policy.etag` is old,
+        `INVALID_ARGUMENT` for a mask that names what can't be changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -16,11 +16,11 @@ from types import FrameType
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from services.common.errors import FailedPrecondition
 from services.common.rpc.interceptors import ErrorsAsStatus, Observed, PrincipalRequired
 from services.common.rpc.readiness import Health, ReadinessWatch, close_one
+from services.common.rpc.reflecting import enable_reflection
 from services.common.telemetry import address_in_use, serve_metrics
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -116,7 +116,7 @@ def serve(
     add_servicers(server)
     servicer = Health()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server, services)
     port = _bind(server, address)
     closers = [] if on_stop is None else [on_stop]
     if metrics_address:

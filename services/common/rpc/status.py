@@ -1,8 +1,9 @@
 """The one table between the error tree and gRPC's status codes, and its inverse.
 
 An error travels as a `google.rpc.Status` with details: `ErrorInfo` (reason, domain `regrow.dev`, the facts), `BadRequest`
-(wrong fields), `QuotaFailure`, `RetryInfo`, `RequestInfo`. `from_rpc_error` makes the same error of it again, so what one
-service says reaches the user through two others unchanged. `error_body` is the same for REST, as AIP-193 writes it.
+(wrong fields), `RetryInfo`, `RequestInfo`, and where they fit `ResourceInfo`, `PreconditionFailure`, `QuotaFailure` and
+`Help`. `from_rpc_error` makes the same error of it again, so what one service says reaches the user through two others
+unchanged. `error_body` is the same for REST, as AIP-193 writes it.
 
 An exception outside the tree becomes `InternalFailure`: an id that finds it in the logs, and nothing of its text.
 """
@@ -136,7 +137,7 @@ def known(error: BaseException, *, place: str) -> RegrowError:
     return failure
 
 
-def to_status(error: RegrowError, request_id: str = "") -> status_pb2.Status:
+def to_status(error: RegrowError, request_id: str = "", help_url: str = "") -> status_pb2.Status:
     """The error as it goes over the wire. Long texts are cut so that the whole fits in any client's header limit."""
     status = status_pb2.Status(code=code_of(error).value[0], message=_cut(error.message, _MESSAGE_BYTES))
     facts = {key: _cut(value, _FACT_BYTES) for key, value in islice(error.facts.items(), _MOST_FACTS)}
@@ -154,7 +155,28 @@ def to_status(error: RegrowError, request_id: str = "") -> status_pb2.Status:
         _add(status, error_details_pb2.RequestInfo(request_id=request_id))
     if problems := getattr(error, "problems", ()):
         _add(status, _bad_request(problems, _DETAILS_BYTES))
+    for told in _about(error, facts):
+        _add(status, told)
+    if help_url:
+        _add(status, error_details_pb2.Help(links=[error_details_pb2.Help.Link(description="This call", url=help_url)]))
     return status
+
+
+def _about(error: RegrowError, facts: dict[str, str]) -> Iterator[Message]:
+    """What else the standard details can say: which resource, which condition, which bound."""
+    message = _cut(error.message, 2 * _FACT_BYTES)
+    if isinstance(error, errors.Missing | errors.Conflicting) and "name" in facts:
+        yield error_details_pb2.ResourceInfo(
+            resource_type=facts.get("kind", ""), resource_name=facts["name"], description=message
+        )
+    if isinstance(error, errors.FailedPrecondition):
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=error.reason, subject=facts.get("name", ""), description=message
+        )
+        yield error_details_pb2.PreconditionFailure(violations=[violation])
+    if isinstance(error, errors.Exhausted):
+        quota = error_details_pb2.QuotaFailure.Violation(subject=facts.get("subject", error.reason), description=message)
+        yield error_details_pb2.QuotaFailure(violations=[quota])
 
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status:

@@ -21,6 +21,7 @@ from services.common.frames.kinds import HOLDOUT, ROW, Kind, Schema
 from services.common.frames.profile import ColumnProfile
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
+from services.common.listing import asked
 from services.common.paging import encode_token, page
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.intake import ImportOrder
@@ -68,9 +69,7 @@ class DatasetServicer(rpc.DatasetServiceServicer):
 
     def ListDatasets(self, request: pb.ListDatasetsRequest, context: _Context) -> pb.ListDatasetsResponse:
         """See the proto."""
-        wanted = page(request.page_size, request.page_token, query=request.parent)
-        found, more = self._datasets.list_datasets(request.parent, wanted)
-        token = encode_token(more, query=request.parent) if more else ""
+        found, token = self._datasets.list_datasets(request.parent, asked(request))
         return pb.ListDatasetsResponse(datasets=map(_dataset, found), next_page_token=token)
 
     def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: _Context) -> pb.DeleteDatasetResponse:
@@ -84,9 +83,7 @@ class DatasetServicer(rpc.DatasetServiceServicer):
 
     def ListDatasetVersions(self, request: pb.ListDatasetVersionsRequest, context: _Context) -> pb.ListDatasetVersionsResponse:
         """See the proto."""
-        wanted = page(request.page_size, request.page_token, query=request.parent)
-        found, more = self._datasets.list_versions(request.parent, wanted)
-        token = encode_token(more, query=request.parent) if more else ""
+        found, token = self._datasets.list_versions(request.parent, asked(request))
         return pb.ListDatasetVersionsResponse(versions=map(version_message, found), next_page_token=token)
 
     def UpdateSchema(self, request: pb.UpdateSchemaRequest, context: _Context) -> pb.DatasetVersion:

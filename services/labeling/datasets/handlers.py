@@ -23,6 +23,7 @@ from services.common.frames.kinds import Kind, listed
 from services.common.frames.profile import Profile, profile_of_batches
 from services.common.frames.sniffing import Format, readable_size
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.objects.port import DATASETS, ObjectStore
 from services.common.paging import Page
 from services.labeling.datasets import profiles, retyping, storage
@@ -83,13 +84,11 @@ class Datasets:
         with self._database.reading() as session:
             return storage.get_dataset(session, name)
 
-    def list_datasets(self, parent: str, page: Page) -> tuple[list[Dataset], NextPage]:
-        """A project's data sets, newest first, and the key of the next page."""
+    def list_datasets(self, parent: str, ask: Asked) -> tuple[list[Dataset], str]:
+        """A page of a project's data sets, newest first, and the token of the next."""
         names.parse(PROJECT, parent, "parent")
         with self._database.reading() as session:
-            found = storage.list_datasets(session, parent, before=_key(page, "id"), limit=page.limit + 1)
-        more = {"id": found[page.limit - 1][0]} if len(found) > page.limit else None
-        return [dataset for _, dataset in found[: page.limit]], more
+            return storage.list_datasets(session, parent, ask)
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """Raises `NotFound`, or `FailedPrecondition` (`DATASET_IN_USE`) while something uses it, unless `force` is set."""
@@ -115,13 +114,11 @@ class Datasets:
         with self._database.reading() as session:
             return storage.get_version(session, dataset, number)
 
-    def list_versions(self, parent: str, page: Page) -> tuple[list[Version], NextPage]:
-        """A data set's versions, newest first, and the key of the next page. Raises `NotFound`."""
+    def list_versions(self, parent: str, ask: Asked) -> tuple[list[Version], str]:
+        """A page of a data set's versions, newest first, and the token of the next. Raises `NotFound`."""
         names.parse(DATASET, parent, "parent")
         with self._database.reading() as session:
-            found = storage.list_versions(session, parent, before=_key(page, "number"), limit=page.limit + 1)
-        more = {"number": found[page.limit - 1].number} if len(found) > page.limit else None
-        return found[: page.limit], more
+            return storage.list_versions(session, parent, ask)
 
     def update_schema(self, name: str, kinds: Mapping[str, Kind], *, etag: str = "") -> Version:
         """A new version with other kinds. Raises `InvalidField`, `EtagMismatch`, `NotFound`."""

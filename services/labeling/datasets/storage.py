@@ -14,6 +14,7 @@ from services.common.database import new_etag, now
 from services.common.errors import NotFound
 from services.common.frames.holdout import HoldoutRule
 from services.common.frames.kinds import Column, Kind, Schema
+from services.common.listing import Asked, Collection, Sort, number, text, time
 from services.labeling.datasets.model import Dataset, Origin, Version
 from services.labeling.request_ids import IdempotencyKey
 from services.labeling.tables import LabelingTable
@@ -53,6 +54,23 @@ class VersionRow(LabelingTable):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+DATASETS = Collection(
+    {
+        "name": text(DatasetRow.name), "description": text(DatasetRow.description), "create_time": time(DatasetRow.created),
+        "latest_version.row_count": number(VersionRow.row_count), "latest_version.size_bytes": number(VersionRow.size_bytes),
+    },
+    key=[Sort(name="id", column=DatasetRow.id, descending=True)],
+)  # fmt: skip
+VERSIONS = Collection(
+    {
+        "origin": text(VersionRow.origin), "row_count": number(VersionRow.row_count),
+        "holdout_count": number(VersionRow.holdout_count), "size_bytes": number(VersionRow.size_bytes),
+        "digest": text(VersionRow.digest), "create_time": time(VersionRow.created),
+    },
+    key=[Sort(name="number", column=VersionRow.number, descending=True)],
+)  # fmt: skip
+
+
 def add_dataset(session: Session, dataset: Dataset) -> None:
     """Adds a data set with its first version."""
     project = dataset.name.split("/datasets/")[0]
@@ -79,10 +97,10 @@ def exists(session: Session, name: str) -> bool:
 
 def get_dataset(session: Session, name: str) -> Dataset:
     """The data set with its newest version. Raises `NotFound`."""
-    found = _datasets(session, DatasetRow.name == name, limit=1)
-    if not found:
+    found = session.execute(_query().where(DatasetRow.name == name)).one_or_none()
+    if found is None:
         raise NotFound("dataset", name)
-    return found[0][1]
+    return _dataset(*found)
 
 
 def lock_dataset(session: Session, name: str) -> Dataset:
@@ -91,10 +109,10 @@ def lock_dataset(session: Session, name: str) -> Dataset:
     return get_dataset(session, name)
 
 
-def list_datasets(session: Session, project: str, *, before: int | None, limit: int) -> list[tuple[int, Dataset]]:
-    """Newest first, each with its key for the next page."""
-    wanted = DatasetRow.project == project
-    return _datasets(session, wanted if before is None else wanted & (DatasetRow.id < before), limit=limit)
+def list_datasets(session: Session, project: str, ask: Asked) -> tuple[list[Dataset], str]:
+    """A page, newest first, and the token of the next."""
+    found, token = DATASETS.page(session, _query().where(DatasetRow.project == project), ask, scope=project)
+    return [_dataset(row, version) for row, version in found], token
 
 
 def get_version(session: Session, dataset: str, number: int | None) -> Version:
@@ -108,15 +126,13 @@ def get_version(session: Session, dataset: str, number: int | None) -> Version:
     return _version(dataset, found)
 
 
-def list_versions(session: Session, dataset: str, *, before: int | None, limit: int) -> list[Version]:
-    """Newest first. Raises `NotFound` where the data set doesn't exist."""
+def list_versions(session: Session, dataset: str, ask: Asked) -> tuple[list[Version], str]:
+    """A page, newest first, and the token of the next. Raises `NotFound` where the data set doesn't exist."""
     if not exists(session, dataset):
         raise NotFound("dataset", dataset)
     query = sa.select(VersionRow).join(DatasetRow).where(DatasetRow.name == dataset)
-    if before is not None:
-        query = query.where(VersionRow.number < before)
-    rows = session.scalars(query.order_by(VersionRow.number.desc()).limit(limit))
-    return [_version(dataset, row) for row in rows]
+    rows, token = VERSIONS.page(session, query, ask, scope=dataset)
+    return [_version(dataset, row) for row in rows], token
 
 
 def remove_dataset(session: Session, name: str) -> None:
@@ -126,10 +142,10 @@ def remove_dataset(session: Session, name: str) -> None:
     session.execute(sa.delete(DatasetRow).where(DatasetRow.name == name))
 
 
-def _datasets(session: Session, wanted: sa.ColumnElement[bool], *, limit: int) -> list[tuple[int, Dataset]]:
+def _query() -> sa.Select[DatasetRow, VersionRow]:
+    """Data sets, each with its newest version."""
     newest = (VersionRow.dataset_id == DatasetRow.id) & (VersionRow.number == DatasetRow.latest)
-    query = sa.select(DatasetRow, VersionRow).join(VersionRow, newest).where(wanted).order_by(DatasetRow.id.desc()).limit(limit)
-    return [(row.id, _dataset(row, version)) for row, version in session.execute(query)]
+    return sa.select(DatasetRow, VersionRow).join(VersionRow, newest)
 
 
 def _dataset(row: DatasetRow, version: VersionRow) -> Dataset:

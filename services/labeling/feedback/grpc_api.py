@@ -13,6 +13,7 @@ from regrow.labeling.v1 import feedback_ledger_pb2_grpc as rpc
 from services.common.errors import InvalidField, PermissionDenied
 from services.common.events.port import FEEDBACK
 from services.common.idempotency import fingerprint
+from services.common.listing import asked
 from services.common.rpc.principal import current_principal
 from services.labeling.feedback.handlers import Feedback, Issue, Unmatched
 from services.labeling.feedback.regrowth import Regrowth
@@ -52,7 +53,7 @@ class FeedbackLedgerServicer(rpc.FeedbackLedgerServiceServicer):
         self, request: pb.ListUnmatchedFeedbackRequest, context: grpc.ServicerContext
     ) -> pb.ListUnmatchedFeedbackResponse:
         """See the proto."""
-        found, token = self._feedback.unmatched(request.parent, page_size=request.page_size, page_token=request.page_token)
+        found, token = self._feedback.unmatched(request.parent, asked(request))
         return pb.ListUnmatchedFeedbackResponse(feedback=map(_unmatched, found), next_page_token=token)
 
 

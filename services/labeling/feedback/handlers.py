@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session, aliased
 from services.common import names, paging
 from services.common.database import Database
 from services.common.events.port import EventLog
+from services.common.listing import FIRST_PAGE, Asked
 from services.labeling.feedback.fates import VOTED
 from services.labeling.feedback.lag import lag
 from services.labeling.feedback.rules import Fate
 from services.labeling.feedback.storage import (
+    UNMATCHED,
     CutRow,
     CutVote,
     FateCount,
@@ -23,7 +25,7 @@ from services.labeling.feedback.storage import (
     PredictionRow,
     SubjectRow,
     UnmatchedRow,
-)  # fmt: skip
+)
 from services.labeling.votes import storage as votes_storage
 from services.labeling.votes.ledger import classes_of
 from services.labeling.votes.storage import Entry, LedgerEntry
@@ -122,18 +124,13 @@ class Feedback:
         more = len(rows) > wanted.limit
         return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=f"{model} {fate}") if more else ""
 
-    def unmatched(self, model: str, *, page_size: int, page_token: str) -> tuple[list[Unmatched], str]:
+    def unmatched(self, model: str, ask: Asked = FIRST_PAGE) -> tuple[list[Unmatched], str]:
         """A page, newest first, and the next page's token."""
         names.parse(MODEL, model, "parent")
-        wanted = paging.page(page_size, page_token, query=model)
         query = sa.select(UnmatchedRow).where(UnmatchedRow.model == model)
-        if wanted.after is not None:
-            query = query.where(UnmatchedRow.sequence < int(wanted.after.get("sequence") or 0))
         with self._database.reading() as session:
-            rows = session.scalars(query.order_by(UnmatchedRow.sequence.desc()).limit(wanted.limit + 1)).all()
-        kept = [_read(row) for row in rows[: wanted.limit]]
-        more = len(rows) > wanted.limit
-        return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=model) if more else ""
+            rows, token = UNMATCHED.page(session, query, ask, scope=model)
+            return [_read(row) for row in rows], token
 
     def applied_events(self, model: str) -> tuple[list[str], list[str]]:
         """The event ids in the ledger, and those that are unmatched; a source's id is in one of the two, once."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.common.database import now
+from services.common.listing import Collection, Sort, entries, text, time
 from services.labeling.tables import LabelingTable
 from services.labeling.votes.storage import Position
 
@@ -68,6 +69,16 @@ class UnmatchedRow(LabelingTable):
         sa.Index(None, "model", "prediction"),
         {"sqlite_autoincrement": True},
     )
+
+
+UNMATCHED = Collection(
+    {
+        "event_id": text(UnmatchedRow.event_id), "prediction": text(UnmatchedRow.prediction),
+        "source": text(UnmatchedRow.source), "class_names": entries(UnmatchedRow.classes),
+        "reason": text(UnmatchedRow.reason), "accept_time": time(UnmatchedRow.accepted),
+    },
+    key=[Sort(name="sequence", column=UnmatchedRow.sequence, descending=True)],
+)  # fmt: skip
 
 
 class AppliedOffset(LabelingTable):

@@ -14,7 +14,7 @@ from services.common.errors import InvalidField
 from services.common.frames.export import CONTENT_TYPES
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
-from services.common.paging import encode_token, page
+from services.common.listing import asked
 from services.labeling.aggregation.choice import Method
 from services.labeling.label_sets.handlers import LabelSets
 from services.labeling.label_sets.model import LabelerSummary, LabelSet, LabelSetOrder
@@ -60,12 +60,8 @@ class LabelSetServicer(rpc.LabelSetServiceServicer):
 
     def ListLabelSets(self, request: pb.ListLabelSetsRequest, context: _Context) -> pb.ListLabelSetsResponse:
         """See the proto."""
-        wanted = page(request.page_size, request.page_token, query=request.parent)
-        before = None if wanted.after is None else int(wanted.after["id"] or 0)
-        found = self._label_sets.list_label_sets(request.parent, before=before, limit=wanted.limit + 1)
-        kept = found[: wanted.limit]
-        token = encode_token({"id": kept[-1].id}, query=request.parent) if len(found) > wanted.limit else ""
-        return pb.ListLabelSetsResponse(label_sets=map(_message, kept), next_page_token=token)
+        found, token = self._label_sets.list_label_sets(request.parent, asked(request))
+        return pb.ListLabelSetsResponse(label_sets=map(_message, found), next_page_token=token)
 
     def ExportLabelSet(self, request: pb.ExportLabelSetRequest, context: _Context) -> Iterator[HttpBody]:
         """See the proto."""

@@ -17,6 +17,7 @@ from services.common.frames.label_sets import read_label_set, write_label_set
 from services.common.frames.parquet import read_manifest
 from services.common.frames.sniffing import Format
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 from services.labeling.datasets.model import DATASET, Version, split_version_name
@@ -99,12 +100,12 @@ class LabelSets:
         with self._database.reading() as session:
             return get_label_set(session, name)
 
-    def list_label_sets(self, parent: str, *, before: int | None, limit: int) -> list[LabelSet]:
-        """A data set's label sets, newest first. Raises `NotFound`."""
+    def list_label_sets(self, parent: str, ask: Asked) -> tuple[list[LabelSet], str]:
+        """A page of a data set's label sets, newest first, and the token of the next. Raises `NotFound`."""
         names.parse(DATASET, parent, "parent")
         with self._database.reading() as session:
             get_version(session, parent, None)
-            return storage.read_label_sets(session, parent, before=before, limit=limit)
+            return storage.read_label_sets(session, parent, ask)
 
     def export(self, name: str, file_format: Format) -> Iterator[bytes]:
         """The rows that have a label, with it, as a file in chunks. Raises `NotFound` at the call."""

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from services.common.database import now
 from services.common.errors import NotFound
+from services.common.listing import Asked, Collection, Sort, text, time
 from services.labeling.label_sets.model import LabelSet
 from services.labeling.tables import LabelingTable
 
@@ -25,6 +26,12 @@ class LabelSetRow(LabelingTable):
     problem_spec: Mapped[str] = mapped_column(sa.String(200))
     content: Mapped[str] = mapped_column(sa.Text)
     created: Mapped[datetime] = mapped_column(default=now)
+
+
+LABEL_SETS = Collection(
+    {"name": text(LabelSetRow.name), "problem_spec": text(LabelSetRow.problem_spec), "create_time": time(LabelSetRow.created)},
+    key=[Sort(name="id", column=LabelSetRow.id, descending=True)],
+)
 
 
 def add_label_set(session: Session, label_set: LabelSet) -> None:
@@ -48,12 +55,10 @@ def read_label_set(session: Session, name: str) -> LabelSet:
     return _label_set(row)
 
 
-def read_label_sets(session: Session, dataset: str, *, before: int | None, limit: int) -> list[LabelSet]:
-    """A data set's label sets, newest first."""
-    query = sa.select(LabelSetRow).where(LabelSetRow.dataset == dataset)
-    if before is not None:
-        query = query.where(LabelSetRow.id < before)
-    return [_label_set(row) for row in session.scalars(query.order_by(LabelSetRow.id.desc()).limit(limit))]
+def read_label_sets(session: Session, dataset: str, ask: Asked) -> tuple[list[LabelSet], str]:
+    """A page of a data set's label sets, newest first, and the token of the next."""
+    rows, token = LABEL_SETS.page(session, sa.select(LabelSetRow).where(LabelSetRow.dataset == dataset), ask, scope=dataset)
+    return [_label_set(row) for row in rows], token
 
 
 def label_sets_of(session: Session, dataset: str) -> Sequence[str]:

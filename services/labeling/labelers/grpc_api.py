@@ -8,7 +8,7 @@ from regrow.labeling.v1 import labelers_pb2 as pb
 from regrow.labeling.v1 import labelers_pb2_grpc as rpc
 from services.common.errors import InvalidField
 from services.common.idempotency import fingerprint
-from services.common.paging import encode_token, page
+from services.common.listing import asked
 from services.labeling.labelers.handlers import Labelers
 from services.labeling.labelers.previewing import Example, Preview, Previewing
 from services.labeling.labelers.rules import (
@@ -59,15 +59,10 @@ class LabelerServicer(rpc.LabelerServiceServicer):
 
     def ListLabelers(self, request: pb.ListLabelersRequest, context: _Context) -> pb.ListLabelersResponse:
         """See the proto."""
-        query = f"{request.parent}\n{request.problem_spec}\n{request.show_retired}"
-        wanted = page(request.page_size, request.page_token, query=query)
-        found = self._labelers.list_labelers(
-            request.parent, problem_spec=request.problem_spec, retired=request.show_retired,
-            after=0 if wanted.after is None else int(wanted.after["id"] or 0), limit=wanted.limit + 1,
-        )  # fmt: skip
-        kept = found[: wanted.limit]
-        token = encode_token({"id": kept[-1].id}, query=query) if len(found) > wanted.limit else ""
-        return pb.ListLabelersResponse(labelers=map(_message, kept), next_page_token=token)
+        found, token = self._labelers.list_labelers(
+            request.parent, asked(request), problem_spec=request.problem_spec, retired=request.show_retired
+        )
+        return pb.ListLabelersResponse(labelers=map(_message, found), next_page_token=token)
 
     def RetireLabeler(self, request: pb.RetireLabelerRequest, context: _Context) -> pb.Labeler:
         """See the proto."""

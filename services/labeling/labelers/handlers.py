@@ -15,6 +15,7 @@ from services.common.database import Database
 from services.common.errors import AlreadyExists, InvalidField
 from services.common.frames.kinds import Schema
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 from services.labeling.datasets.model import PROJECT, Version, split_version_name
@@ -101,11 +102,11 @@ class Labelers:
         with self._database.reading() as session:
             return get_labeler(session, name)
 
-    def list_labelers(self, parent: str, *, problem_spec: str, retired: bool, after: int, limit: int) -> list[Labeler]:
-        """A project's labelers, oldest first."""
+    def list_labelers(self, parent: str, ask: Asked, *, problem_spec: str, retired: bool) -> tuple[list[Labeler], str]:
+        """A page of a project's labelers, oldest first, and the token of the next."""
         names.parse(PROJECT, parent, "parent")
         with self._database.reading() as session:
-            return storage.read_labelers(session, parent, problem_spec=problem_spec, retired=retired, after=after, limit=limit)
+            return storage.list_labelers(session, parent, ask, problem_spec=problem_spec, retired=retired)
 
     def retire(self, name: str) -> Labeler:
         """Idempotent. Raises `InvalidField`, `NotFound`."""

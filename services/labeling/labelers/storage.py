@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from services.common.database import now
 from services.common.errors import NotFound
 from services.common.frames.kinds import Schema
+from services.common.listing import Asked, Collection, Sort, text, time
 from services.labeling.labelers.rules import Labeler, definition_fields, definition_of
 from services.labeling.tables import LabelingTable
 
@@ -50,6 +51,16 @@ class VoteBlockRow(LabelingTable):
     created: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (sa.UniqueConstraint("dataset", "labeler", "part_digest", "schema_digest"),)
+
+
+LABELERS = Collection(
+    {
+        "name": text(LabelerRow.name), "problem_spec": text(LabelerRow.problem_spec),
+        "description": text(LabelerRow.description), "kind": text(LabelerRow.kind),
+        "create_time": time(LabelerRow.created), "retire_time": time(LabelerRow.retired, nullable=True),
+    },
+    key=[Sort(name="id", column=LabelerRow.id)],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +100,19 @@ def read_labeler(session: Session, name: str) -> Labeler:
     return labeler
 
 
-def read_labelers(
-    session: Session, project: str, *, problem_spec: str = "", retired: bool = False, after: int = 0, limit: int | None = None
-) -> list[Labeler]:
+def read_labelers(session: Session, project: str, *, problem_spec: str = "", retired: bool = False) -> list[Labeler]:
     """A project's labelers, oldest first; those of one spec where it is given, retired ones only where asked."""
-    query = sa.select(LabelerRow).where(LabelerRow.project == project, LabelerRow.id > after)
-    if problem_spec:
-        query = query.where(LabelerRow.problem_spec == problem_spec)
-    if not retired:
-        query = query.where(LabelerRow.retired.is_(None))
-    return [_labeler(row) for row in session.scalars(query.order_by(LabelerRow.id).limit(limit))]
+    query = _query(project, problem_spec=problem_spec, retired=retired)
+    return [_labeler(row) for row in session.scalars(query.order_by(LabelerRow.id))]
+
+
+def list_labelers(
+    session: Session, project: str, ask: Asked, *, problem_spec: str = "", retired: bool = False
+) -> tuple[list[Labeler], str]:
+    """A page of them, and the token of the next."""
+    query = _query(project, problem_spec=problem_spec, retired=retired)
+    rows, token = LABELERS.page(session, query, ask, scope=f"{project}\n{problem_spec}\n{retired}")
+    return [_labeler(row) for row in rows], token
 
 
 def retire(session: Session, name: str) -> Labeler:
@@ -152,6 +166,13 @@ def add_block(session: Session, dataset: str, schema: str, block: VoteBlock) -> 
 def forget_dataset(session: Session, dataset: str) -> None:
     """Removes what programs voted on a data set that is being deleted; its objects go with the data set's folder."""
     session.execute(sa.delete(VoteBlockRow).where(VoteBlockRow.dataset == dataset))
+
+
+def _query(project: str, *, problem_spec: str, retired: bool) -> sa.Select[LabelerRow]:
+    query = sa.select(LabelerRow).where(LabelerRow.project == project)
+    if problem_spec:
+        query = query.where(LabelerRow.problem_spec == problem_spec)
+    return query if retired else query.where(LabelerRow.retired.is_(None))
 
 
 def _labeler(row: LabelerRow) -> Labeler:

@@ -8,7 +8,7 @@ from regrow.labeling.v1 import problem_specs_pb2 as pb
 from regrow.labeling.v1 import problem_specs_pb2_grpc as rpc
 from regrow.types.v1 import problem_spec_pb2 as types
 from services.common.idempotency import fingerprint
-from services.common.paging import encode_token, page
+from services.common.listing import asked
 from services.common.spec_proto import spec_from_proto, spec_to_proto
 from services.labeling.specs.handlers import Specs
 from services.labeling.specs.rules import Draft
@@ -38,12 +38,8 @@ class ProblemSpecServicer(rpc.ProblemSpecServiceServicer):
 
     def ListProblemSpecs(self, request: pb.ListProblemSpecsRequest, context: _Context) -> pb.ListProblemSpecsResponse:
         """See the proto."""
-        wanted = page(request.page_size, request.page_token, query=request.parent)
-        before = None if wanted.after is None else int(wanted.after["id"] or 0)
-        found = self._specs.list_specs(request.parent, before=before, limit=wanted.limit + 1)
-        kept = found[: wanted.limit]
-        token = encode_token({"id": kept[-1].id}, query=request.parent) if len(found) > wanted.limit else ""
-        return pb.ListProblemSpecsResponse(problem_specs=map(_message, kept), next_page_token=token)
+        found, token = self._specs.list_specs(request.parent, asked(request))
+        return pb.ListProblemSpecsResponse(problem_specs=map(_message, found), next_page_token=token)
 
 
 def _draft(message: types.ProblemSpec) -> Draft:

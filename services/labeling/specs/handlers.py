@@ -16,6 +16,7 @@ from services.common.errors import AlreadyExists, InvalidField
 from services.common.frames.kinds import HOLDOUT, ROW, Kind
 from services.common.frames.parquet import read_version
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.objects.port import ObjectStore
 from services.common.spec import ProblemSpec
 from services.labeling.datasets import storage as datasets
@@ -69,11 +70,11 @@ class Specs:
         with self._database.reading() as session:
             return read_spec(session, name)
 
-    def list_specs(self, parent: str, *, before: int | None, limit: int) -> list[StoredSpec]:
-        """A project's specs, newest first."""
+    def list_specs(self, parent: str, ask: Asked) -> tuple[list[StoredSpec], str]:
+        """A page of a project's specs, newest first, and the token of the next."""
         names.parse(PROJECT, parent, "parent")
         with self._database.reading() as session:
-            return storage.read_specs(session, parent, before=before, limit=limit)
+            return storage.read_specs(session, parent, ask)
 
     def _completed(self, draft: Draft, parent: str) -> ProblemSpec:
         dataset, version_number = self._subject(draft, parent)

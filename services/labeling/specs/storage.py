@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from services.common.database import now
 from services.common.errors import NotFound
+from services.common.listing import Asked, Collection, Sort, text, time
 from services.common.spec import ProblemSpec
 from services.labeling.tables import LabelingTable
 
@@ -29,11 +30,16 @@ class SpecRow(LabelingTable):
     created: Mapped[datetime] = mapped_column(default=now)
 
 
+SPECS = Collection(
+    {"name": text(SpecRow.name), "dataset": text(SpecRow.dataset), "create_time": time(SpecRow.created)},
+    key=[Sort(name="id", column=SpecRow.id, descending=True)],
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSpec:
-    """A spec with when it was made and how its columns were named. `id` is its key in lists."""
+    """A spec with when it was made and how its columns were named."""
 
-    id: int
     spec: ProblemSpec
     created: datetime
     input_columns: tuple[str, ...]
@@ -61,17 +67,15 @@ def read_spec(session: Session, name: str) -> StoredSpec:
     return _stored(row)
 
 
-def read_specs(session: Session, project: str, *, before: int | None, limit: int) -> list[StoredSpec]:
-    """A project's specs, newest first."""
-    query = sa.select(SpecRow).where(SpecRow.project == project)
-    if before is not None:
-        query = query.where(SpecRow.id < before)
-    return [_stored(row) for row in session.scalars(query.order_by(SpecRow.id.desc()).limit(limit))]
+def read_specs(session: Session, project: str, ask: Asked) -> tuple[list[StoredSpec], str]:
+    """A page of a project's specs, newest first, and the token of the next."""
+    rows, token = SPECS.page(session, sa.select(SpecRow).where(SpecRow.project == project), ask, scope=project)
+    return [_stored(row) for row in rows], token
 
 
 def _stored(row: SpecRow) -> StoredSpec:
     columns = json.loads(row.columns)
     return StoredSpec(
-        id=row.id, spec=ProblemSpec.from_json(row.content), created=row.created,
+        spec=ProblemSpec.from_json(row.content), created=row.created,
         input_columns=tuple(columns["input"]), excluded_columns=tuple(columns["excluded"]),
     )  # fmt: skip

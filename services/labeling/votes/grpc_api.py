@@ -12,6 +12,7 @@ from regrow.labeling.v1 import votes_pb2 as pb
 from regrow.labeling.v1 import votes_pb2_grpc
 from services.common.database import Database
 from services.common.errors import InvalidField
+from services.common.listing import asked
 from services.labeling.votes import handlers
 from services.labeling.votes.rules import Drawn, KeptVote, NewVote
 
@@ -49,7 +50,7 @@ class VoteServicer(votes_pb2_grpc.VoteServiceServicer):
         """See the proto."""
         with self._database.reading() as session:
             page = handlers.list_votes(
-                session, request.parent, page_size=request.page_size, page_token=request.page_token, labeler=request.labeler,
+                session, request.parent, asked(request), labeler=request.labeler,
                 row=request.row if request.HasField("row") else None,
             )  # fmt: skip
         return pb.ListVotesResponse(votes=[vote_message(vote) for vote in page.votes], next_page_token=page.next_page_token)

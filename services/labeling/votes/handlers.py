@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from services.common import names, paging
+from services.common import names
 from services.common.errors import InvalidField, NotFound
+from services.common.listing import FIRST_PAGE, Asked
 from services.labeling.datasets.storage import get_version
 from services.labeling.labelers.handlers import Labeler, get_labeler
 from services.labeling.specs.handlers import get_spec
@@ -40,20 +41,14 @@ def write_votes(session: Session, dataset: str, votes: Sequence[NewVote]) -> Wri
 
 
 def list_votes(
-    session: Session, dataset: str, *, page_size: int, page_token: str, labeler: str = "", row: int | None = None
+    session: Session, dataset: str, ask: Asked = FIRST_PAGE, *, labeler: str = "", row: int | None = None
 ) -> VotePage:
     """Newest first, retracted ones too."""
     names.parse(DATASET, dataset, "parent")
-    query = f"{dataset}\n{labeler}\n{row}"
-    wanted = paging.page(page_size, page_token, query=query)
-    before = None if wanted.after is None else int(wanted.after.get("position") or 0)
-    found = ledger.list_votes(session, dataset, limit=wanted.limit + 1, before=before, labeler=labeler, row=row)
+    found, token = ledger.page_of_votes(session, dataset, ask, labeler=labeler, row=row)
     if not found:
         get_version(session, dataset, None)
-    kept = found[: wanted.limit]
-    more = len(found) > wanted.limit
-    token = paging.encode_token({"position": kept[-1].position}, query=query) if more else ""
-    return VotePage(votes=tuple(kept), next_page_token=token)
+    return VotePage(votes=tuple(found), next_page_token=token)
 
 
 def retract_votes(session: Session, dataset: str, votes: Sequence[str], *, why: str) -> int:

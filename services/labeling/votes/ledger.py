@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from services.common.database import UtcDateTime, now
+from services.common.listing import Asked, Collection, Sort, choice, entries, flag, number, text, time
 from services.labeling.votes.rules import Ballot, Drawn, KeptVote, Key, NewVote, key_of
 from services.labeling.votes.storage import Entry, LedgerEntry, chunks, hold, insert_entries
 
@@ -26,6 +27,19 @@ COLUMNS = ("row", "labeler", "classes", "against", "confidence", "gold", "drawn"
 
 _Placement = aliased(LedgerEntry, name="placement")
 _Retraction = aliased(LedgerEntry, name="retraction")
+_any_row: sa.ColumnElement[Any] = sa.func.coalesce(LedgerEntry.row, _Placement.row)
+
+VOTES = Collection(
+    {
+        "row": number(_any_row, nullable=True), "labeler": text(LedgerEntry.labeler),
+        "class_names": entries(LedgerEntry.classes),
+        "against": flag(LedgerEntry.against), "confidence": number(LedgerEntry.confidence), "gold": flag(LedgerEntry.gold),
+        "drawn": choice(LedgerEntry.drawn, {drawn.value: drawn.value for drawn in Drawn}),
+        "annotator": text(LedgerEntry.annotator), "vote_id": text(LedgerEntry.vote_id, nullable=True),
+        "create_time": time(LedgerEntry.created), "retract_time": time(_Retraction.created, nullable=True),
+    },
+    key=[Sort(name="position", column=LedgerEntry.position, descending=True)],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +153,19 @@ def known_positions(session: Session, dataset: str, positions: Sequence[int]) ->
     return found
 
 
+def page_of_votes(
+    session: Session, dataset: str, ask: Asked, *, labeler: str = "", row: int | None = None
+) -> tuple[list[KeptVote], str]:
+    """A page of votes, newest first, and the token of the next."""
+    query = _kept(dataset)
+    if labeler:
+        query = query.where(LedgerEntry.labeler == labeler)
+    if row is not None:
+        query = query.where(_any_row == row)
+    rows, token = VOTES.page(session, query, ask, scope=f"{dataset}\n{labeler}\n{row}")
+    return [_read(*found) for found in rows], token
+
+
 def list_votes(
     session: Session, dataset: str, *, limit: int, before: int | None = None, labeler: str = "", row: int | None = None,
     annotator: str | None = None, standing_only: bool = False,
@@ -150,7 +177,7 @@ def list_votes(
     if labeler:
         query = query.where(LedgerEntry.labeler == labeler)
     if row is not None:
-        query = query.where(sa.func.coalesce(LedgerEntry.row, _Placement.row) == row)
+        query = query.where(_any_row == row)
     if annotator is not None:
         query = query.where(LedgerEntry.annotator == annotator)
     if standing_only:

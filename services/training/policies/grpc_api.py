@@ -11,6 +11,8 @@ from regrow.labeling.v1.feedback_ledger_pb2 import PartitionOffset
 from regrow.training.v1 import policies_pb2 as pb
 from regrow.training.v1 import policies_pb2_grpc as rpc
 from services.common.idempotency import fingerprint
+from services.common.listing import asked
+from services.common.masks import merge, paths
 from services.training.policies.handlers import Policies
 from services.training.policies.rules import DEFAULT_ALIAS, DEFAULT_SIGNIFICANCE, Policy, Regrowth, Rules, State
 from services.training.runs.messages import moment
@@ -48,7 +50,14 @@ class PolicyApi(rpc.PolicyServiceServicer):
     def UpdatePolicy(self, request: pb.UpdatePolicyRequest, context: _Context) -> pb.Policy:
         """See the proto."""
         policy = request.policy
-        return _policy(self._policies.update(policy.name, policy.model, _rules(policy), policy.etag))
+        named = paths(request.update_mask, policy, fixed=_FIXED)
+
+        def changed(current: Policy) -> Rules:
+            merged = _policy(current)
+            merge(policy, merged, named)
+            return _rules(merged)
+
+        return _policy(self._policies.update(policy.name, policy.model, changed, policy.etag))
 
     def GetPolicy(self, request: pb.GetPolicyRequest, context: _Context) -> pb.Policy:
         """See the proto."""
@@ -56,7 +65,7 @@ class PolicyApi(rpc.PolicyServiceServicer):
 
     def ListPolicies(self, request: pb.ListPoliciesRequest, context: _Context) -> pb.ListPoliciesResponse:
         """See the proto."""
-        policies, token = self._policies.list_policies(request.parent, request.page_size, request.page_token)
+        policies, token = self._policies.list_policies(request.parent, asked(request))
         return pb.ListPoliciesResponse(policies=map(_policy, policies), next_page_token=token)
 
     def TriggerRegrowth(self, request: pb.TriggerRegrowthRequest, context: _Context) -> pb.Regrowth:
@@ -69,8 +78,12 @@ class PolicyApi(rpc.PolicyServiceServicer):
 
     def ListRegrowths(self, request: pb.ListRegrowthsRequest, context: _Context) -> pb.ListRegrowthsResponse:
         """See the proto."""
-        regrowths, token = self._policies.list_regrowths(request.parent, request.page_size, request.page_token)
+        regrowths, token = self._policies.list_regrowths(request.parent, asked(request))
         return pb.ListRegrowthsResponse(regrowths=map(_regrowth, regrowths), next_page_token=token)
+
+
+_FIXED = frozenset({"name", "model", "pending_feedback", "create_time", "etag"})
+"""What an update of a policy may carry but can't change."""
 
 
 def _rules(policy: pb.Policy) -> Rules:

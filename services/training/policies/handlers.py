@@ -12,8 +12,8 @@ from services.common.database import Database, now
 from services.common.errors import FailedPrecondition, InvalidField, NotFound, RegrowError
 from services.common.events.port import FEEDBACK, EventLog
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.names import check_id, parse
-from services.common.paging import encode_token, page
 from services.training.peers import Registry
 from services.training.policies import storage
 from services.training.policies.rules import POLICY, REGROWTH, Policy, Regrowth, Rules, check, why_now
@@ -55,14 +55,18 @@ class Policies:
             remember(session, IdempotencyKey, **once, result=name)
             return made
 
-    def update(self, name: str, model: str, rules: Rules, etag: str) -> Policy:
-        """Raises `NotFound`, `EtagMismatch`, `InvalidField` where the model differs."""
+    def update(self, name: str, model: str, changed: Callable[[Policy], Rules], etag: str) -> Policy:
+        """`changed` makes the new rules of the policy as it is. Raises `NotFound`, `EtagMismatch`, `InvalidField` where the
+        model differs.
+        """
         parse(POLICY, name, "policy.name")
-        check_id(rules.alias, "policy.alias")
-        check(rules)
         with self._database.session() as session:
-            if model and model != storage.get_policy(session, name).model:
+            current = storage.lock_policy(session, name)
+            if model and model != current.model:
                 raise InvalidField("policy.model", "can't change. Make another policy for another model.")
+            rules = changed(current)
+            check_id(rules.alias, "policy.alias")
+            check(rules)
             return storage.update_policy(session, name, rules, etag)
 
     def get(self, name: str) -> Policy:
@@ -71,15 +75,11 @@ class Policies:
         with self._database.reading() as session:
             return storage.get_policy(session, name)
 
-    def list_policies(self, parent: str, size: int, token: str) -> tuple[list[Policy], str]:
-        """By name."""
+    def list_policies(self, parent: str, ask: Asked) -> tuple[list[Policy], str]:
+        """A page by name, and the token of the next."""
         project = parse("projects/{project}", parent, "parent")["project"]
-        wanted = page(size, token, query=parent)
         with self._database.reading() as session:
-            found = storage.list_policies(session, project, str((wanted.after or {}).get("name") or ""), wanted.limit + 1)
-        more = len(found) > wanted.limit
-        kept = found[: wanted.limit]
-        return kept, encode_token({"name": kept[-1].name}, query=parent) if more else ""
+            return storage.list_policies(session, project, ask)
 
     def trigger(self, name: str, *, request_id: str = "", fingerprint: str = "") -> Regrowth:
         """Starts one whatever the rules say. Raises `FailedPrecondition` while one runs, or without feedback or champion."""
@@ -108,16 +108,11 @@ class Policies:
         with self._database.reading() as session:
             return storage.get_regrowth(session, name)
 
-    def list_regrowths(self, parent: str, size: int, token: str) -> tuple[list[Regrowth], str]:
-        """Newest first. Raises `NotFound` for the policy."""
+    def list_regrowths(self, parent: str, ask: Asked) -> tuple[list[Regrowth], str]:
+        """A page, newest first, and the token of the next. Raises `NotFound` for the policy."""
         self.get(parent)
-        wanted = page(size, token, query=parent)
-        before = (wanted.after or {}).get("number")
         with self._database.reading() as session:
-            found = storage.list_regrowths(session, parent, None if before is None else int(before), wanted.limit + 1)
-        kept = found[: wanted.limit]
-        more = encode_token({"number": kept[-1][0]}, query=parent) if len(found) > wanted.limit else ""
-        return [regrowth for _, regrowth in kept], more
+            return storage.list_regrowths(session, parent, ask)
 
     def look(self, causes: Mapping[str, tracing.TraceContext] | None = None) -> list[Regrowth]:
         """Starts a regrowth for every policy that fires now. One that can't start keeps no other from it.

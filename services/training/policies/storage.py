@@ -13,12 +13,29 @@ from sqlalchemy.orm import Session
 
 from services.common.database import new_etag, now
 from services.common.errors import AlreadyExists, EtagMismatch, NotFound
+from services.common.listing import Asked, Collection, Sort, choice, number, text, time
 from services.common.tracing import TraceContext, current_context
 from services.training.policies.rules import History, Policy, Regrowth, Rules, State
 from services.training.tables import FeedbackRow, PolicyRow, ReadOffsetRow, RegrowthRow
 
 _KEEP_USED = timedelta(days=90)
 """How long used feedback is known by its id: longer than the topic keeps it."""
+
+
+POLICIES = Collection(
+    {"name": text(PolicyRow.name), "model": text(PolicyRow.model), "create_time": time(PolicyRow.created)},
+    key=[Sort(name="name", column=PolicyRow.name)],
+)
+REGROWTHS = Collection(
+    {
+        "state": choice(RegrowthRow.state, {state.value: state.value for state in State}), "trigger": text(RegrowthRow.trigger),
+        "label_set": text(RegrowthRow.label_set), "feedback_votes": number(RegrowthRow.feedback_votes),
+        "run": text(RegrowthRow.run), "champion": text(RegrowthRow.champion), "challenger": text(RegrowthRow.challenger),
+        "decision": text(RegrowthRow.decision), "create_time": time(RegrowthRow.created),
+        "end_time": time(RegrowthRow.ended, nullable=True),
+    },
+    key=[Sort(name="number", column=RegrowthRow.number, descending=True)],
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +76,16 @@ def get_policy(session: Session, name: str) -> Policy:
     return _policy(session, _row(session, name))
 
 
-def list_policies(session: Session, project: str, after: str, limit: int) -> list[Policy]:
-    """By name."""
-    query = sa.select(PolicyRow).where(PolicyRow.project == project, PolicyRow.name > after)
-    return [_policy(session, row) for row in session.scalars(query.order_by(PolicyRow.name).limit(limit))]
+def lock_policy(session: Session, name: str) -> Policy:
+    """As `get_policy`; until the transaction ends nobody else changes it. Raises `NotFound`."""
+    session.execute(sa.select(PolicyRow.name).where(PolicyRow.name == name).with_for_update())
+    return get_policy(session, name)
+
+
+def list_policies(session: Session, project: str, ask: Asked) -> tuple[list[Policy], str]:
+    """A page by name, and the token of the next."""
+    rows, token = POLICIES.page(session, sa.select(PolicyRow).where(PolicyRow.project == project), ask, scope=project)
+    return [_policy(session, row) for row in rows], token
 
 
 def waiting(session: Session) -> list[Policy]:
@@ -103,12 +126,10 @@ def cause_of(session: Session, name: str) -> TraceContext:
     return TraceContext(request_id=row.request_id, traceparent=row.traceparent)
 
 
-def list_regrowths(session: Session, policy: str, before: int | None, limit: int) -> list[tuple[int, Regrowth]]:
-    """Newest first, with their numbers."""
-    query = sa.select(RegrowthRow).where(RegrowthRow.policy == policy).order_by(RegrowthRow.number.desc()).limit(limit)
-    if before is not None:
-        query = query.where(RegrowthRow.number < before)
-    return [(row.number, _regrowth(row)) for row in session.scalars(query)]
+def list_regrowths(session: Session, policy: str, ask: Asked) -> tuple[list[Regrowth], str]:
+    """A page, newest first, and the token of the next."""
+    rows, token = REGROWTHS.page(session, sa.select(RegrowthRow).where(RegrowthRow.policy == policy), ask, scope=policy)
+    return [_regrowth(row) for row in rows], token
 
 
 def unfinished(session: Session) -> list[str]:

@@ -11,6 +11,8 @@ from regrow.training.v1 import runs_pb2 as pb
 from regrow.training.v1 import runs_pb2_grpc as rpc
 from services.common.errors import InvalidInput
 from services.common.idempotency import fingerprint
+from services.common.listing import asked
+from services.common.paging import part_of
 from services.training.peers import Labeling
 from services.training.runs.handlers import Runs, Submission
 from services.training.runs.messages import event_to_proto, run_to_proto
@@ -42,9 +44,7 @@ class RunApi(rpc.RunServiceServicer):
 
     def ListRuns(self, request: pb.ListRunsRequest, context: _Context) -> pb.ListRunsResponse:
         """See the proto."""
-        runs, token = self._runs.list_runs(
-            request.parent, request.page_size, request.page_token, label_set=request.label_set, model=request.model
-        )
+        runs, token = self._runs.list_runs(request.parent, asked(request), label_set=request.label_set, model=request.model)
         return pb.ListRunsResponse(runs=map(run_to_proto, runs), next_page_token=token)
 
     def CancelRun(self, request: pb.CancelRunRequest, context: _Context) -> pb.Run:
@@ -67,7 +67,8 @@ class DesignApi(designs_pb2_grpc.DesignServiceServicer):
 
     def ListTemplates(self, request: designs_pb2.ListTemplatesRequest, context: _Context) -> designs_pb2.ListTemplatesResponse:
         """See the proto."""
-        return designs_pb2.ListTemplatesResponse(templates=templates())
+        found, token = part_of(list(templates()), request.page_size, request.page_token, query="templates")
+        return designs_pb2.ListTemplatesResponse(templates=found, next_page_token=token)
 
     def ValidateDesign(
         self, request: designs_pb2.ValidateDesignRequest, context: _Context

@@ -13,8 +13,8 @@ from typing import Any
 from services.common.database import Database
 from services.common.errors import Busy, EngineUnavailable, FailedPrecondition, InvalidField
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.names import check_id, parse
-from services.common.paging import encode_token, page
 from services.training.designs import Schedule, Text
 from services.training.peers import Labeling, Registry
 from services.training.runs import storage
@@ -141,22 +141,13 @@ class Runs:
         with self._database.reading() as session:
             return storage.get_run(session, name)
 
-    def list_runs(self, parent: str, size: int, token: str, *, label_set: str = "", model: str = "") -> tuple[list[Run], str]:
+    def list_runs(self, parent: str, ask: Asked, *, label_set: str = "", model: str = "") -> tuple[list[Run], str]:
         """A page and the token of the next: newest first or, with a label set, its leaderboard."""
         project = parse("projects/{project}", parent, "parent")["project"]
-        query = f"{parent} {label_set} {model}"
-        wanted = page(size, token, query=query)
-        after, limit = wanted.after or {}, wanted.limit + 1
-        offset = int(after.get("offset") or 0)
         with self._database.reading() as session:
             if label_set:
-                found = storage.leaderboard(session, project, label_set=label_set, model=model, offset=offset, limit=limit)
-            else:
-                found = storage.newest(session, project, model=model, before=str(after.get("name") or ""), limit=limit)
-        kept = found[: wanted.limit]
-        if len(found) == len(kept):
-            return kept, ""
-        return kept, encode_token({"offset": offset + len(kept)} if label_set else {"name": kept[-1].name}, query=query)
+                return storage.leaderboard(session, project, ask, label_set=label_set, model=model)
+            return storage.newest(session, project, ask, model=model)
 
     def cancel(self, name: str) -> Run:
         """A queued run ends at once, a running one within seconds, an ended one stays as it is. Raises `NotFound`."""

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.common.database import now
 from services.common.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.common.listing import FIRST_PAGE, Asked, Collection, Sort, choice, number, text, time
 from services.common.tracing import TraceContext, current_context
 from services.training.designs import from_json, to_json
 from services.training.runs.rules import NewRun, Run, RunEvent, State
@@ -17,6 +18,33 @@ from services.training.tables import RunEventRow, RunRow
 
 MOST_ATTEMPTS = 25
 """A run that was interrupted this often is the likely reason, and is given up."""
+
+
+_FIELDS = {
+    "name": text(RunRow.name), "label_set": text(RunRow.label_set), "model": text(RunRow.model),
+    "problem_spec": text(RunRow.problem_spec), "dataset_version": text(RunRow.dataset_version),
+    "state": choice(RunRow.state, {state.value: state.value for state in State}),
+    "priority": choice(RunRow.express, {"standard": False, "express": True}), "version": text(RunRow.version),
+    "attempts": number(RunRow.attempts), "create_time": time(RunRow.created),
+    "start_time": time(RunRow.started, nullable=True), "end_time": time(RunRow.ended, nullable=True),
+}  # fmt: skip
+_LOWEST = -1.7e308
+"""Stands for no score: below every one."""
+RUNS = Collection(
+    _FIELDS,
+    key=[
+        Sort(name="created", column=RunRow.created, descending=True, is_time=True),
+        Sort(name="name", column=RunRow.name, descending=True),
+    ],
+)
+LEADERBOARD = Collection(
+    _FIELDS,
+    key=[
+        Sort(name="rank", column=sa.func.coalesce(RunRow.rank, _LOWEST), descending=True),
+        Sort(name="created", column=RunRow.created, descending=True, is_time=True),
+        Sort(name="name", column=RunRow.name),
+    ],
+)
 
 
 def add_run(session: Session, new: NewRun) -> Run:
@@ -47,20 +75,19 @@ def cause_of(session: Session, name: str) -> TraceContext:
     return TraceContext(request_id=row.request_id, traceparent=row.traceparent)
 
 
-def newest(session: Session, project: str, *, model: str, before: str, limit: int) -> list[Run]:
-    """Newest first, from the one after the run named `before`. Runs that came meanwhile change no page."""
-    query = _of(project, model)
-    if before:
-        last = _row(session, before)
-        query = query.where(sa.tuple_(RunRow.created, RunRow.name) < (last.created, last.name))
-    return [_run(row) for row in session.scalars(query.order_by(RunRow.created.desc(), RunRow.name.desc()).limit(limit))]
+def newest(session: Session, project: str, ask: Asked = FIRST_PAGE, *, model: str = "") -> tuple[list[Run], str]:
+    """A page, newest first, and the token of the next. Runs that came meanwhile change no page."""
+    rows, token = RUNS.page(session, _of(project, model), ask, scope=f"{project} {model}")
+    return [_run(row) for row in rows], token
 
 
-def leaderboard(session: Session, project: str, *, label_set: str, model: str, offset: int, limit: int) -> list[Run]:
-    """Best first; those without a score come last."""
-    order = (RunRow.rank.is_(None), RunRow.rank.desc(), RunRow.created.desc(), RunRow.name)
+def leaderboard(
+    session: Session, project: str, ask: Asked = FIRST_PAGE, *, label_set: str, model: str = ""
+) -> tuple[list[Run], str]:
+    """A page, best first, and the token of the next; runs without a score come last."""
     query = _of(project, model).where(RunRow.label_set == label_set)
-    return [_run(row) for row in session.scalars(query.order_by(*order).offset(offset).limit(limit))]
+    rows, token = LEADERBOARD.page(session, query, ask, scope=f"{project} {model} {label_set}")
+    return [_run(row) for row in rows], token
 
 
 def unfinished(session: Session) -> list[Run]:

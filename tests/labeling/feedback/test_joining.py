@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from services.common.errors import EngineUnavailable
 from services.common.events.dead_letter import dead_letters
 from services.common.events.port import FEEDBACK, PREDICTIONS
+from services.common.listing import Asked
 from services.labeling.feedback import consumer as consuming
 from services.labeling.feedback.consumer import FeedbackConsumer, forget_predictions
 from services.labeling.feedback.storage import AppliedOffset, PredictionRow
@@ -26,7 +27,7 @@ def votes(world):
 
 
 def reasons(production):
-    return {found.event_id: found.reason for found in production.feedback.unmatched(MODEL, page_size=0, page_token="")[0]}
+    return {found.event_id: found.reason for found in production.feedback.unmatched(MODEL)[0]}
 
 
 def applied(production):
@@ -124,7 +125,7 @@ def test_a_label_that_means_no_class_is_unmatched_with_the_label_as_sent(product
     production.predict("p1")
     production.label("e1", "p1", classes)
     production.apply()
-    (found,), _ = production.feedback.unmatched(MODEL, page_size=0, page_token="")
+    (found,), _ = production.feedback.unmatched(MODEL)
     assert (found.reason, found.classes) == ("UNKNOWN_CLASS", classes)
 
 
@@ -252,7 +253,7 @@ def test_unmatched_feedback_is_listed_newest_first_in_pages(production):
     for number in range(5):
         production.label(f"e{number}", "p1")
     production.apply()
-    first, token = production.feedback.unmatched(MODEL, page_size=3, page_token="")
-    second, end = production.feedback.unmatched(MODEL, page_size=3, page_token=token)
+    first, token = production.feedback.unmatched(MODEL, Asked(size=3))
+    second, end = production.feedback.unmatched(MODEL, Asked(size=3, token=token))
     assert [found.event_id for found in (*first, *second)] == ["e4", "e3", "e2", "e1", "e0"]
     assert end == ""

@@ -21,6 +21,7 @@ from services.common.frames.importing import Wish
 from services.common.frames.kinds import HOLDOUT, ROW, Kind
 from services.common.frames.label_sets import read_label_set
 from services.common.frames.sniffing import Format
+from services.common.listing import FIRST_PAGE, Asked
 from services.common.spec import ClassDefinition, ProblemSpec, Task
 from services.labeling.aggregation.choice import Method
 from services.labeling.datasets.intake import ImportOrder
@@ -361,7 +362,7 @@ def test_of_racing_twins_one_makes_the_label_set(world, label_sets):
         thread.join()
     assert len(made) == 4
     assert len(set(made)) == 1
-    assert len(label_sets.list_label_sets(world.dataset, before=None, limit=9)) == 1
+    assert len(label_sets.list_label_sets(world.dataset, FIRST_PAGE)[0]) == 1
 
 
 def test_what_doesnt_belong_together_is_refused(world, label_sets):
@@ -403,14 +404,14 @@ def test_an_export_joins_each_row_with_its_label(world, labelers, label_sets, fi
 
 def test_label_sets_are_listed_new_to_old(world, label_sets):
     names = [label_sets.create(order(world)).name for _ in range(3)]
-    found = label_sets.list_label_sets(world.dataset, before=None, limit=2)
+    found, token = label_sets.list_label_sets(world.dataset, Asked(size=2))
     assert [one.name for one in found] == names[:0:-1]
-    assert [one.name for one in label_sets.list_label_sets(world.dataset, before=found[-1].id, limit=2)] == names[:1]
+    assert [one.name for one in label_sets.list_label_sets(world.dataset, Asked(size=2, token=token))[0]] == names[:1]
     assert label_sets.get(names[0]).class_counts == found[0].class_counts
     with pytest.raises(NotFound):
         label_sets.get(f"{world.dataset}/labelSets/nope")
     with pytest.raises(NotFound):
-        label_sets.list_label_sets(f"{SHOP}/datasets/nope", before=None, limit=2)
+        label_sets.list_label_sets(f"{SHOP}/datasets/nope", FIRST_PAGE)
 
 
 def test_gold_labelers_of_people_show_no_accuracy_of_their_own(world, label_sets):

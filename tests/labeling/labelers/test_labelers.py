@@ -9,6 +9,7 @@ from services.common.errors import AlreadyExists, InvalidField, InvalidFields, N
 from services.common.frames.importing import Wish
 from services.common.frames.kinds import Kind
 from services.common.frames.parquet import read_manifest
+from services.common.listing import FIRST_PAGE, Asked
 from services.common.objects import DATASETS
 from services.common.spec import ClassDefinition, ProblemSpec, Task
 from services.labeling.datasets.intake import ImportOrder
@@ -258,7 +259,7 @@ def test_a_preview_counts_gold_and_shows_what_was_seen(world, labelers, previewi
     assert first.class_name == "spam"
     assert first.excerpt == f"win free money now {first.row}"
     assert first.gold == ("spam" if first.row < 40 else "")
-    assert labelers.list_labelers(SHOP, problem_spec="", retired=True, after=0, limit=9)[2:] == [], "nothing is kept"
+    assert labelers.list_labelers(SHOP, FIRST_PAGE, problem_spec="", retired=True)[0][2:] == [], "nothing is kept"
 
 
 def test_a_preview_counts_gold_answers_of_people(world, labelers, previewing):
@@ -302,10 +303,12 @@ def test_labelers_are_listed_retired_and_kept_apart_by_spec(world, labelers):
     made = make(world, labelers, Imported(origin="elsewhere"))
     assert labelers.retire(made.name).retired is not None
     assert labelers.retire(made.name).retired == labelers.get(made.name).retired
-    shown = labelers.list_labelers(SHOP, problem_spec=world.spec, retired=False, after=0, limit=9)
+    shown, _ = labelers.list_labelers(SHOP, FIRST_PAGE, problem_spec=world.spec, retired=False)
     assert [labeler.name for labeler in shown] == [world.human, world.crowd]
-    assert len(labelers.list_labelers(SHOP, problem_spec=world.spec, retired=True, after=0, limit=9)) == 3
-    assert labelers.list_labelers(SHOP, problem_spec="projects/shop/problemSpecs/x", retired=True, after=0, limit=9) == []
+    assert len(labelers.list_labelers(SHOP, FIRST_PAGE, problem_spec=world.spec, retired=True)[0]) == 3
+    by_kind, _ = labelers.list_labelers(SHOP, Asked(filter="kind = imported AND retire_time:*"), problem_spec="", retired=True)
+    assert [labeler.name for labeler in by_kind] == [made.name]
+    assert labelers.list_labelers(SHOP, FIRST_PAGE, problem_spec="projects/shop/problemSpecs/x", retired=True) == ([], "")
     with pytest.raises(NotFound):
         labelers.retire(f"{SHOP}/labelers/nope")
 

@@ -9,6 +9,7 @@ from services.common.errors import AlreadyExists, InvalidField, InvalidFields, N
 from services.common.frames.holdout import HoldoutRule
 from services.common.frames.importing import Wish
 from services.common.frames.kinds import Kind
+from services.common.listing import Asked
 from services.common.spec import ClassDefinition, InputColumn, Metric, ProblemSpec, Task, check
 from services.common.spec_proto import spec_from_proto, spec_to_proto
 from services.labeling.datasets.intake import ImportOrder
@@ -207,9 +208,12 @@ def test_data_sets_of_other_projects_and_none_are_refused(world, specs):
 def test_pages_go_from_new_to_old(world, specs):
     for i in range(4):
         create(specs, spec_of(world.dataset), f"s{i}")
-    found = specs.list_specs(SHOP, before=None, limit=3)
+    found, token = specs.list_specs(SHOP, Asked(size=3))
     assert [stored.spec.name.rpartition("/")[2] for stored in found] == ["s3", "s2", "s1"]
-    assert [s.spec.name.rpartition("/")[2] for s in specs.list_specs(SHOP, before=found[-1].id, limit=3)] == ["s0", "spam"]
+    rest, end = specs.list_specs(SHOP, Asked(size=3, token=token))
+    assert ([stored.spec.name.rpartition("/")[2] for stored in rest], end) == (["s0", "spam"], "")
+    some, _ = specs.list_specs(SHOP, Asked(filter=f"name = {SHOP}/problemSpecs/s* AND NOT name:s2", order_by="name"))
+    assert [stored.spec.name.rpartition("/")[2] for stored in some] == ["s0", "s1", "s3", "spam"]
 
 
 def test_the_message_carries_all_of_a_spec():

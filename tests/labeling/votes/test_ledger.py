@@ -7,6 +7,7 @@ import time
 import pytest
 
 from services.common.errors import InvalidField, InvalidFields, NotFound
+from services.common.listing import Asked
 from services.labeling.votes import handlers
 from services.labeling.votes.ledger import newest_position, standing_votes
 from services.labeling.votes.rules import Drawn, NewVote
@@ -36,7 +37,8 @@ def position(world):
 
 def listed(world, **query):
     with world.database.reading() as session:
-        return handlers.list_votes(session, world.dataset, **{"page_size": 50, "page_token": "", **query})
+        ask = Asked(size=query.pop("page_size", 50), token=query.pop("page_token", ""))
+        return handlers.list_votes(session, world.dataset, ask, **query)
 
 
 def retract(world, *names, why=""):
@@ -129,7 +131,7 @@ def test_a_data_set_that_is_not_there_is_not_found(world):
     with world.database.session() as session, pytest.raises(NotFound):
         handlers.write_votes(session, "projects/shop/datasets/nothing", [])
     with world.database.reading() as session, pytest.raises(NotFound):
-        handlers.list_votes(session, "projects/shop/datasets/nothing", page_size=0, page_token="")
+        handlers.list_votes(session, "projects/shop/datasets/nothing")
 
 
 def test_a_retracted_vote_counts_no_more_from_that_position_on(world):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from training_world import (
     AGAIN,
     FULL,
@@ -256,16 +257,34 @@ def test_a_policy_is_kept_as_it_was_asked_for(client: Client, champion: str, mod
         create(client, model)
 
 
-def test_a_policy_is_replaced_whole_and_only_by_who_read_it_last(client: Client, champion: str, model: str) -> None:
+def test_a_policy_is_replaced_whole_by_a_star_and_only_by_who_read_it_last(client: Client, champion: str, model: str) -> None:
     made = create(client, model, feedback_count=7, promote_on_tie=True)
     changed = pb.Policy(name=made.name, feedback_count=9, etag=made.etag)
-    updated = client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=changed))
+    whole = pb.UpdatePolicyRequest(policy=changed, update_mask=FieldMask(paths=["*"]))
+    updated = client.policies.UpdatePolicy(whole)
     assert (updated.feedback_count, updated.promote_on_tie, updated.model) == (9, False, model)
     with pytest.raises(EtagMismatch):
-        client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=changed))
+        client.policies.UpdatePolicy(whole)
     moved = pb.Policy(name=made.name, model=f"{PROJECT}/models/trained", feedback_count=1)
     with pytest.raises(InvalidField, match="can't change"):
         client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=moved))
+
+
+def test_an_update_changes_the_fields_of_its_mask_or_those_that_are_set(client: Client, champion: str, model: str) -> None:
+    made = create(client, model, feedback_count=7, promote_on_tie=True, tolerance=0.02)
+
+    def update(*mask: str, **fields: Any) -> pb.Policy:
+        policy = pb.Policy(name=made.name, **fields)
+        return client.policies.UpdatePolicy(pb.UpdatePolicyRequest(policy=policy, update_mask=FieldMask(paths=mask)))
+
+    set_ones = update(feedback_count=9)
+    assert (set_ones.feedback_count, set_ones.promote_on_tie, set_ones.tolerance) == (9, True, 0.02)
+    named = update("promote_on_tie", "maxAge", max_age=Duration(seconds=60), feedback_count=1)
+    assert (named.feedback_count, named.promote_on_tie, named.max_age.seconds) == (9, False, 60)
+    cleared = update("max_age", feedback_count=1)
+    assert (cleared.feedback_count, cleared.HasField("max_age")) == (9, False)
+    with pytest.raises(InvalidField, match=r"update_mask: 'etag' is no field that can be changed. These can: alias, "):
+        update("etag")
 
 
 def test_a_policy_that_cannot_work_is_refused(client: Client, champion: str, model: str) -> None:

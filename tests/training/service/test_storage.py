@@ -130,7 +130,7 @@ def test_a_leaderboard_has_the_best_first_and_those_without_a_score_last(databas
             runs.succeed(session, name, version="v", report={}, rank=rank)
     add_run(database, "elsewhere", label_set="other")
     with database.reading() as session:
-        found = runs.leaderboard(session, "p", label_set="l", model="", offset=0, limit=10)
+        found, _ = runs.leaderboard(session, "p", label_set="l")
     assert [run.name.rpartition("/")[2] for run in found] == ["better", "worse", "none"]
 
 
