@@ -293,9 +293,12 @@ class Client(Services):
 
         An answer means that all of them are committed. Returns the event ids, in order.
         """
-        request = gateway_pb2.BatchSendFeedbackRequest(
-            parent=self.name("models", model), feedback=[feedback_message(one) for one in rows_of(feedback)]
-        )
+        sent = [feedback_message(one) for one in rows_of(feedback)]
+        parent = self.name("models", model)
+        if len(sent) == 1:
+            one = gateway_pb2.SendFeedbackRequest(parent=parent, feedback=sent[0])
+            return [(self.feedback.SendFeedback(one)).event_id]
+        request = gateway_pb2.BatchSendFeedbackRequest(parent=parent, feedback=sent)
         return list((self.feedback.BatchSendFeedback(request)).event_ids)
 
     def stream_feedback(

@@ -32,7 +32,10 @@ _FATES = {
 @app.command("send")
 def send(
     model: Annotated[str, typer.Argument(help="The model.")],
-    prediction: Annotated[str, typer.Option("--prediction", help="The id of the prediction that it is about.")] = "",
+    prediction: Annotated[
+        list[str] | None,
+        typer.Option("--prediction", help="The id of the prediction that it is about. May be repeated, for one truth of many."),
+    ] = None,
     feature: Annotated[
         list[str] | None, typer.Option("--feature", help="column=value, where there is no prediction. May be repeated.")
     ] = None,
@@ -54,10 +57,14 @@ def send(
         return _send_file(model, file, separator, source, project)
     if not (prediction or feature):
         raise Mistake("Say what the feedback is about: --prediction, --feature, or --file.")
-    one = {"prediction_id": prediction.strip() or None, "features": pairs(feature or [], "--feature") or None}
+    if event_id and len(prediction or []) > 1:
+        raise Mistake("--event-id names one event: give it with one --prediction.")
+    features = pairs(feature or [], "--feature") or None
+    about = [{"prediction_id": one.strip() or None, "features": features} for one in prediction or [""]]
     with connect(project) as client:
-        ids = client.send_feedback(model, [{**one, "class_names": class_name or [], "source": source, "event_id": event_id}])
-    output.done(f"Committed as event {ids[0]}.")
+        said = {"class_names": class_name or [], "source": source, "event_id": event_id}
+        ids = client.send_feedback(model, [{**one, **said} for one in about])
+    output.done(f"Committed as event {', '.join(ids)}.")
 
 
 def _send_file(model: str, file: Path, separator: str, source: str, project: str) -> None:

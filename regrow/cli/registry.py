@@ -51,6 +51,20 @@ def show(model: Model, project: Project = "default", json: Json = False) -> None
     })  # fmt: skip
 
 
+@app.command("served")
+def served(model: Model, project: Project = "default", json: Json = False) -> None:
+    """Show what a model reads and answers, and which version serves."""
+    with connect(project) as client:
+        found = client.served(model)
+    if json:
+        return output.show_json(found)
+    output.facts({
+        "model": found.name, "version": found.version, "answers": list(found.class_names), "several": found.multi_label,
+        "design": found.design,
+    })  # fmt: skip
+    output.table("", ("reads", "kind"), [(column.name, column.kind) for column in found.inputs])
+
+
 @app.command("register")
 def register(
     model: Model,

@@ -292,11 +292,35 @@ def cancel(name: Annotated[str, typer.Argument(help="The run.")], project: Proje
     output.done(f"{names.short(run.name)} is {'being cancelled' if stopping else state_word(run.state)}.")
 
 
+@app.command("check")
+def check(
+    spec: Annotated[str, typer.Argument(help="The problem spec.")],
+    design: Annotated[str, typer.Option("--design", help="A ready-made design; `regrow runs designs` lists them.")] = "brew",
+    project: Project = "default",
+    json: Json = False,
+) -> None:
+    """Check whether a design fits a spec, without training: which columns it would read, what doesn't fit."""
+    with connect(project) as client:
+        schedule = designs_pb2.Schedule(design=designs_pb2.Design(template=design))
+        found = client.designs.ValidateDesign(
+            designs_pb2.ValidateDesignRequest(
+                parent=f"projects/{project}", problem_spec=client.name("problemSpecs", spec), schedule=schedule
+            )
+        )
+    if json:
+        return output.show_json(found)
+    output.facts({"text columns": list(found.text_columns), "table columns": list(found.tabular_columns)})
+    for problem in found.problems:
+        output.warn(problem)
+    if found.problems:
+        raise typer.Exit(1)
+
+
 @app.command("designs")
 def designs(json: Json = False) -> None:
     """List the ready-made designs, simplest first."""
     with connect() as client:
-        found = list(client.designs.ListTemplates(designs_pb2.ListTemplatesRequest()).templates)
+        found = list(client.designs.ListTemplates.each(designs_pb2.ListTemplatesRequest()))
     if json:
         return output.show_json(found)
     output.table("", ("design", "what it is", "what it costs"), [(t.id, t.description, t.cost) for t in found])
