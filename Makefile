@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # A worker per core, each with its own share of the tests in their order; PYTEST_ARGS="-n 0" runs them in one process.
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test slow lint protos check setup clean help
+.PHONY: demo test slow lint baseline protos check setup clean help
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,7 +37,11 @@ lint: $(READY) ## style, types, import rules, protos
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/buf lint regrow/api.binpb --config protos/buf.yaml
+	@$(BIN)/buf breaking regrow/api.binpb --against protos/baseline.binpb --config protos/buf.yaml
 	@$(BIN)/python protos/generate.py --check
+
+baseline: $(READY) ## take the protos as they are for what the next ones mustn't break; in the commit of a release
+	@$(BIN)/python protos/baseline.py
 
 protos: $(READY) ## generate the stubs in regrow/ from protos/
 	@$(BIN)/python protos/generate.py
