@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -42,26 +43,27 @@ def test_the_standard_details_that_fit_an_error_are_there_and_no_others(error: R
     wanted = {"ErrorInfo", "RequestInfo"}
     if isinstance(error, errors.InvalidField | errors.InvalidFields):
         wanted.add("BadRequest")
-    if isinstance(error, errors.Busy | errors.EngineUnavailable):
+    if isinstance(error, errors.Busy | errors.QuotaExceeded | errors.EngineUnavailable):
         wanted.add("RetryInfo")
     if isinstance(error, errors.NotFound | errors.AlreadyExists | errors.EtagMismatch):
         wanted.add("ResourceInfo")
     if isinstance(error, errors.FailedPrecondition):
         wanted.add("PreconditionFailure")
-    if isinstance(error, errors.Exhausted):
+    if isinstance(error, errors.QuotaExceeded):
         wanted.add("QuotaFailure")
     assert set(read(error)) == wanted
 
 
-def test_details_name_the_resource_the_condition_and_the_bound() -> None:
+def test_details_name_the_resource_the_condition_and_the_quota() -> None:
     missing = read(errors.NotFound("dataset", "projects/p/datasets/d"))["ResourceInfo"]
     assert (missing.resource_type, missing.resource_name) == ("dataset", "projects/p/datasets/d")
     (broken,) = read(errors.FailedPrecondition("Label first.", reason="TOO_FEW", name="projects/p"))[
         "PreconditionFailure"
     ].violations
     assert (broken.type, broken.subject, broken.description) == ("TOO_FEW", "projects/p", "Label first.")
-    (bound,) = read(errors.TooLarge("The file", limit="5 MB"))["QuotaFailure"].violations
-    assert bound.description == "The file is larger than the limit of 5 MB."
+    exceeded = errors.QuotaExceeded("shop", "10 calls a second", retry_after=timedelta(seconds=1))
+    (over,) = read(exceeded)["QuotaFailure"].violations
+    assert (over.subject, over.description) == ("shop", "10 calls a second")
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)

@@ -27,11 +27,12 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fregrow/gateway/v1/gateway.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x0ePredictRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\";\n\x10\x43lassProbability\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\".\n\x0c\x46ieldWarning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"\xa7\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x02 \x03(\t\x12:\n\rprobabilities\x18\x03 \x03(\x0b\x32#.regrow.gateway.v1.ClassProbability\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.regrow.gateway.v1.FieldWarning\"V\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.Prediction\x12\x0f\n\x07version\x18\x02 \x01(\t\"+\n\x15GetServedModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x0bInputColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"\xc4\x01\n\x0bServedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\x06inputs\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.InputColumn\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65sign\x18\x06 \x01(\t\x12,\n\x0b\x65xample_row\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xdc\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1e\n\rprediction_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12)\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x0b\x63lass_names\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x06source\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x13SendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"(\n\x14SendFeedbackResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"l\n\x18\x42\x61tchSendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\".\n\x19\x42\x61tchSendFeedbackResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"\x99\x01\n\x15StreamFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0e\xbaH\x0b\x92\x01\x08\x10\x90N\"\x03\xd8\x01\x03\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"`\n\x0fRefusedFeedback\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04line\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0f\n\x07problem\x18\x05 \x01(\t\"\x95\x01\n\x16StreamFeedbackResponse\x12\x16\n\x0ereceived_count\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_count\x18\x02 \x01(\x03\x12\x15\n\rrefused_count\x18\x03 \x01(\x03\x12\x33\n\x07refused\x18\x04 \x03(\x0b\x32\".regrow.gateway.v1.RefusedFeedback\"\xae\x04\n\x03Key\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12/\n\x04role\x18\x03 \x01(\x0e\x32\x17.regrow.gateway.v1.RoleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08projects\x18\x04 \x03(\t\x12\x14\n\x06prefix\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12.\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04H\x00\x12\x18\n\x06models\x18\x0b \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12<\n\x12\x66ormer_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:*\xea\x41\'\n\x0eregrow.dev/Key\x12\nkeys/{key}*\x04keys2\x03keyB\x0c\n\nexpiration\"C\n\x10\x43reateKeyRequest\x12/\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.KeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x11\x43reateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"#\n\rGetKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"W\n\x0fListKeysRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_revoked\x18\x03 \x01(\x08\"Q\n\x10ListKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x10RotateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00\"M\n\x11RotateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"&\n\x10RevokeKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x12\n\x10GetCallerRequest\"\x12\n\x10GetStatusRequest\"\x8a\x01\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12.\n\nclock_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x0b\x43onsumerLag\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x16\n\x0ewaiting_events\x18\x03 \x01(\x03\"s\n\x0bLoadedModel\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x04 \x01(\x03\"\x91\x02\n\x06Status\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\x32\n\x08services\x18\x02 \x03(\x0b\x32 .regrow.gateway.v1.ServiceStatus\x12\x35\n\rloaded_models\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.LoadedModel\x12\x1b\n\x13pending_predictions\x18\x04 \x01(\x03\x12\x35\n\rconsumer_lags\x18\x05 \x03(\x0b\x32\x1e.regrow.gateway.v1.ConsumerLag\x12.\n\nclock_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*`\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x10\n\x0cROLE_LABELER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x32\x96\x03\n\x11PredictionService\x12\xf4\x01\n\x07Predict\x12!.regrow.gateway.v1.PredictRequest\x1a\".regrow.gateway.v1.PredictResponse\"\xa1\x01\x82\xd3\xe4\x93\x02\x9a\x01\"&/v1/{name=projects/*/models/*}:predict:\x01*Z6\"1/v1/{name=projects/*/models/*/versions/*}:predict:\x01*Z5\"0/v1/{name=projects/*/models/*/aliases/*}:predict:\x01*\x12\x89\x01\n\x0eGetServedModel\x12(.regrow.gateway.v1.GetServedModelRequest\x1a\x1e.regrow.gateway.v1.ServedModel\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/models/*}:served2\x86\x04\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x9c\x01\n\x0cSendFeedback\x12&.regrow.gateway.v1.SendFeedbackRequest\x1a\'.regrow.gateway.v1.SendFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\")/v1/{parent=projects/*/models/*}/feedback:\x08\x66\x65\x65\x64\x62\x61\x63k\x12\xaa\x01\n\x11\x42\x61tchSendFeedback\x12+.regrow.gateway.v1.BatchSendFeedbackRequest\x1a,.regrow.gateway.v1.BatchSendFeedbackResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=projects/*/models/*}/feedback:batch:\x01*\x12\xa6\x01\n\x0eStreamFeedback\x12(.regrow.gateway.v1.StreamFeedbackRequest\x1a).regrow.gateway.v1.StreamFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=projects/*/models/*}/feedback:stream:\x01*(\x01\x30\x01\x32\x8e\x05\n\nKeyService\x12m\n\tCreateKey\x12#.regrow.gateway.v1.CreateKeyRequest\x1a$.regrow.gateway.v1.CreateKeyResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/keys:\x03key\x12]\n\x06GetKey\x12 .regrow.gateway.v1.GetKeyRequest\x1a\x16.regrow.gateway.v1.Key\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=keys/*}\x12\x65\n\x08ListKeys\x12\".regrow.gateway.v1.ListKeysRequest\x1a#.regrow.gateway.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12{\n\tRotateKey\x12#.regrow.gateway.v1.RotateKeyRequest\x1a$.regrow.gateway.v1.RotateKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:rotate:\x01*\x12p\n\tRevokeKey\x12#.regrow.gateway.v1.RevokeKeyRequest\x1a\x16.regrow.gateway.v1.Key\"&\x90\x02\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:revoke:\x01*\x12\\\n\tGetCaller\x12#.regrow.gateway.v1.GetCallerRequest\x1a\x16.regrow.gateway.v1.Key\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/caller2p\n\rSystemService\x12_\n\tGetStatus\x12#.regrow.gateway.v1.GetStatusRequest\x1a\x19.regrow.gateway.v1.Status\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fregrow/gateway/v1/gateway.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x0ePredictRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x32\n\x04rows\x18\x02 \x03(\x0b\x32\x17.google.protobuf.StructB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\";\n\x10\x43lassProbability\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\".\n\x0c\x46ieldWarning\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\"\xa7\x01\n\nPrediction\x12\x15\n\rprediction_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x02 \x03(\t\x12:\n\rprobabilities\x18\x03 \x03(\x0b\x32#.regrow.gateway.v1.ClassProbability\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.regrow.gateway.v1.FieldWarning\"V\n\x0fPredictResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.Prediction\x12\x0f\n\x07version\x18\x02 \x01(\t\"+\n\x15GetServedModelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\")\n\x0bInputColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\"\xc4\x01\n\x0bServedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\x06inputs\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.InputColumn\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x0e\n\x06\x64\x65sign\x18\x06 \x01(\t\x12,\n\x0b\x65xample_row\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xdc\x01\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1e\n\rprediction_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12)\n\x08\x66\x65\x61tures\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x0b\x63lass_names\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x17\n\x06source\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x13SendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"(\n\x14SendFeedbackResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"l\n\x18\x42\x61tchSendFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\".\n\x19\x42\x61tchSendFeedbackResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"\x99\x01\n\x15StreamFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1b.regrow.gateway.v1.FeedbackB\x0e\xbaH\x0b\x92\x01\x08\x10\x90N\"\x03\xd8\x01\x03\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0e\n\x06\x61tomic\x18\x04 \x01(\x08\"`\n\x0fRefusedFeedback\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04line\x18\x02 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x0f\n\x07problem\x18\x05 \x01(\t\"\x95\x01\n\x16StreamFeedbackResponse\x12\x16\n\x0ereceived_count\x18\x01 \x01(\x03\x12\x17\n\x0f\x63ommitted_count\x18\x02 \x01(\x03\x12\x15\n\rrefused_count\x18\x03 \x01(\x03\x12\x33\n\x07refused\x18\x04 \x03(\x0b\x32\".regrow.gateway.v1.RefusedFeedback\"\x8e\x05\n\x03Key\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12/\n\x04role\x18\x03 \x01(\x0e\x32\x17.regrow.gateway.v1.RoleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x10\n\x08projects\x18\x04 \x03(\t\x12\x14\n\x06prefix\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x31\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12.\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x04H\x00\x12\x18\n\x06models\x18\x0b \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12<\n\x12\x66ormer_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12,\n\x06limits\x18\r \x01(\x0b\x32\x1c.regrow.gateway.v1.KeyLimits\x12\x30\n\x05usage\x18\x0e \x01(\x0b\x32\x1b.regrow.gateway.v1.KeyUsageB\x04\xe2\x41\x01\x03:*\xea\x41\'\n\x0eregrow.dev/Key\x12\nkeys/{key}*\x04keys2\x03keyB\x0c\n\nexpiration\"\xf3\x01\n\tKeyLimits\x12\x38\n\x10\x63\x61lls_per_second\x18\x01 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x12\x1b\n\x05\x62urst\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x01\x88\x01\x01\x12\"\n\x0crows_per_day\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x02\x88\x01\x01\x12&\n\x10\x66\x65\x65\x64\x62\x61\x63k_per_day\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x03\x88\x01\x01\x42\x13\n\x11_calls_per_secondB\x08\n\x06_burstB\x0f\n\r_rows_per_dayB\x13\n\x11_feedback_per_day\"Z\n\x08KeyUsage\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x10\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x01(\x03\x12.\n\nreset_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x10\x43reateKeyRequest\x12/\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.KeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"M\n\x11\x43reateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"#\n\rGetKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"W\n\x0fListKeysRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_revoked\x18\x03 \x01(\x08\"Q\n\x10ListKeysResponse\x12$\n\x04keys\x18\x01 \x03(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x01\n\x10UpdateKeyRequest\x12/\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.KeyB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"a\n\x10RotateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x39\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x9a\x9e\x01\x32\x00\"M\n\x11RotateKeyResponse\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x16.regrow.gateway.v1.Key\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"&\n\x10RevokeKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x12\n\x10GetCallerRequest\"\x12\n\x10GetStatusRequest\"\x8a\x01\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12\x18\n\x10software_version\x18\x04 \x01(\t\x12.\n\nclock_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x0b\x43onsumerLag\x12\r\n\x05group\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x16\n\x0ewaiting_events\x18\x03 \x01(\x03\"s\n\x0bLoadedModel\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12-\n\tload_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpredictions\x18\x04 \x01(\x03\"\x91\x02\n\x06Status\x12\x18\n\x10software_version\x18\x01 \x01(\t\x12\x32\n\x08services\x18\x02 \x03(\x0b\x32 .regrow.gateway.v1.ServiceStatus\x12\x35\n\rloaded_models\x18\x03 \x03(\x0b\x32\x1e.regrow.gateway.v1.LoadedModel\x12\x1b\n\x13pending_predictions\x18\x04 \x01(\x03\x12\x35\n\rconsumer_lags\x18\x05 \x03(\x0b\x32\x1e.regrow.gateway.v1.ConsumerLag\x12.\n\nclock_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\x16ListDeadLettersRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x15\n\rshow_replayed\x18\x02 \x01(\x08\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x04 \x01(\t\"g\n\x17ListDeadLettersResponse\x12\x33\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x86\x02\n\nDeadLetter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x16\n\x0e\x63onsumer_group\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x07 \x01(\t\x12\x12\n\nevent_type\x18\x08 \x01(\t\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0creplay_count\x18\x0b \x01(\x05\x12\x10\n\x08replayed\x18\x0c \x01(\x08\"K\n\x18ReplayDeadLettersRequest\x12\x13\n\x05topic\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tmax_count\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"3\n\x19ReplayDeadLettersResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x03*`\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x10\n\x0cROLE_LABELER\x10\x02\x12\x0f\n\x0bROLE_EDITOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x32\x96\x03\n\x11PredictionService\x12\xf4\x01\n\x07Predict\x12!.regrow.gateway.v1.PredictRequest\x1a\".regrow.gateway.v1.PredictResponse\"\xa1\x01\x82\xd3\xe4\x93\x02\x9a\x01\"&/v1/{name=projects/*/models/*}:predict:\x01*Z6\"1/v1/{name=projects/*/models/*/versions/*}:predict:\x01*Z5\"0/v1/{name=projects/*/models/*/aliases/*}:predict:\x01*\x12\x89\x01\n\x0eGetServedModel\x12(.regrow.gateway.v1.GetServedModelRequest\x1a\x1e.regrow.gateway.v1.ServedModel\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{name=projects/*/models/*}:served2\x86\x04\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12\x9c\x01\n\x0cSendFeedback\x12&.regrow.gateway.v1.SendFeedbackRequest\x1a\'.regrow.gateway.v1.SendFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\")/v1/{parent=projects/*/models/*}/feedback:\x08\x66\x65\x65\x64\x62\x61\x63k\x12\xaa\x01\n\x11\x42\x61tchSendFeedback\x12+.regrow.gateway.v1.BatchSendFeedbackRequest\x1a,.regrow.gateway.v1.BatchSendFeedbackResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/{parent=projects/*/models/*}/feedback:batch:\x01*\x12\xa6\x01\n\x0eStreamFeedback\x12(.regrow.gateway.v1.StreamFeedbackRequest\x1a).regrow.gateway.v1.StreamFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\"0/v1/{parent=projects/*/models/*}/feedback:stream:\x01*(\x01\x30\x01\x32\xfc\x05\n\nKeyService\x12m\n\tCreateKey\x12#.regrow.gateway.v1.CreateKeyRequest\x1a$.regrow.gateway.v1.CreateKeyResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/keys:\x03key\x12]\n\x06GetKey\x12 .regrow.gateway.v1.GetKeyRequest\x1a\x16.regrow.gateway.v1.Key\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=keys/*}\x12\x65\n\x08ListKeys\x12\".regrow.gateway.v1.ListKeysRequest\x1a#.regrow.gateway.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12l\n\tUpdateKey\x12#.regrow.gateway.v1.UpdateKeyRequest\x1a\x16.regrow.gateway.v1.Key\"\"\x82\xd3\xe4\x93\x02\x1c\x32\x15/v1/{key.name=keys/*}:\x03key\x12{\n\tRotateKey\x12#.regrow.gateway.v1.RotateKeyRequest\x1a$.regrow.gateway.v1.RotateKeyResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:rotate:\x01*\x12p\n\tRevokeKey\x12#.regrow.gateway.v1.RevokeKeyRequest\x1a\x16.regrow.gateway.v1.Key\"&\x90\x02\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=keys/*}:revoke:\x01*\x12\\\n\tGetCaller\x12#.regrow.gateway.v1.GetCallerRequest\x1a\x16.regrow.gateway.v1.Key\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/caller2p\n\rSystemService\x12_\n\tGetStatus\x12#.regrow.gateway.v1.GetStatusRequest\x1a\x19.regrow.gateway.v1.Status\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/status2\xa6\x02\n\x0c\x45ventService\x12\x81\x01\n\x0fListDeadLetters\x12).regrow.gateway.v1.ListDeadLettersRequest\x1a*.regrow.gateway.v1.ListDeadLettersResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deadLetters\x12\x91\x01\n\x11ReplayDeadLetters\x12+.regrow.gateway.v1.ReplayDeadLettersRequest\x1a,.regrow.gateway.v1.ReplayDeadLettersResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/deadLetters:replay:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -86,8 +87,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEY'].fields_by_name['models']._serialized_options = b'\272H\005\222\001\002\020d'
   _globals['_KEY'].fields_by_name['former_expire_time']._loaded_options = None
   _globals['_KEY'].fields_by_name['former_expire_time']._serialized_options = b'\342A\001\003'
+  _globals['_KEY'].fields_by_name['usage']._loaded_options = None
+  _globals['_KEY'].fields_by_name['usage']._serialized_options = b'\342A\001\003'
   _globals['_KEY']._loaded_options = None
   _globals['_KEY']._serialized_options = b'\352A\'\n\016regrow.dev/Key\022\nkeys/{key}*\004keys2\003key'
+  _globals['_KEYLIMITS'].fields_by_name['calls_per_second']._loaded_options = None
+  _globals['_KEYLIMITS'].fields_by_name['calls_per_second']._serialized_options = b'\272H\026\022\024\031\000\000\000\000\200\204.A)\000\000\000\000\000\000\000\000@\001'
+  _globals['_KEYLIMITS'].fields_by_name['burst']._loaded_options = None
+  _globals['_KEYLIMITS'].fields_by_name['burst']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_KEYLIMITS'].fields_by_name['rows_per_day']._loaded_options = None
+  _globals['_KEYLIMITS'].fields_by_name['rows_per_day']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_KEYLIMITS'].fields_by_name['feedback_per_day']._loaded_options = None
+  _globals['_KEYLIMITS'].fields_by_name['feedback_per_day']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_CREATEKEYREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_CREATEKEYREQUEST'].fields_by_name['key']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATEKEYRESPONSE'].fields_by_name['secret']._loaded_options = None
@@ -96,6 +107,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_LISTKEYSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTKEYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_UPDATEKEYREQUEST'].fields_by_name['key']._loaded_options = None
+  _globals['_UPDATEKEYREQUEST'].fields_by_name['key']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_UPDATEKEYREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATEKEYREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_ROTATEKEYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_ROTATEKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_ROTATEKEYREQUEST'].fields_by_name['grace']._loaded_options = None
@@ -104,6 +119,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROTATEKEYRESPONSE'].fields_by_name['secret']._serialized_options = b'\200\001\001'
   _globals['_REVOKEKEYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKEKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_LISTDEADLETTERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTDEADLETTERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['topic']._loaded_options = None
+  _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['topic']._serialized_options = b'\342A\001\002'
+  _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['max_count']._loaded_options = None
+  _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['max_count']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_PREDICTIONSERVICE'].methods_by_name['Predict']._loaded_options = None
   _globals['_PREDICTIONSERVICE'].methods_by_name['Predict']._serialized_options = b'\202\323\344\223\002\232\001\"&/v1/{name=projects/*/models/*}:predict:\001*Z6\"1/v1/{name=projects/*/models/*/versions/*}:predict:\001*Z5\"0/v1/{name=projects/*/models/*/aliases/*}:predict:\001*'
   _globals['_PREDICTIONSERVICE'].methods_by_name['GetServedModel']._loaded_options = None
@@ -120,6 +141,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['GetKey']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/{name=keys/*}'
   _globals['_KEYSERVICE'].methods_by_name['ListKeys']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['ListKeys']._serialized_options = b'\202\323\344\223\002\n\022\010/v1/keys'
+  _globals['_KEYSERVICE'].methods_by_name['UpdateKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['UpdateKey']._serialized_options = b'\202\323\344\223\002\0342\025/v1/{key.name=keys/*}:\003key'
   _globals['_KEYSERVICE'].methods_by_name['RotateKey']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['RotateKey']._serialized_options = b'\202\323\344\223\002\035\"\030/v1/{name=keys/*}:rotate:\001*'
   _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._loaded_options = None
@@ -128,76 +151,98 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['GetCaller']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/caller'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/status'
-  _globals['_ROLE']._serialized_start=3724
-  _globals['_ROLE']._serialized_end=3820
-  _globals['_PREDICTREQUEST']._serialized_start=268
-  _globals['_PREDICTREQUEST']._serialized_end=356
-  _globals['_CLASSPROBABILITY']._serialized_start=358
-  _globals['_CLASSPROBABILITY']._serialized_end=417
-  _globals['_FIELDWARNING']._serialized_start=419
-  _globals['_FIELDWARNING']._serialized_end=465
-  _globals['_PREDICTION']._serialized_start=468
-  _globals['_PREDICTION']._serialized_end=635
-  _globals['_PREDICTRESPONSE']._serialized_start=637
-  _globals['_PREDICTRESPONSE']._serialized_end=723
-  _globals['_GETSERVEDMODELREQUEST']._serialized_start=725
-  _globals['_GETSERVEDMODELREQUEST']._serialized_end=768
-  _globals['_INPUTCOLUMN']._serialized_start=770
-  _globals['_INPUTCOLUMN']._serialized_end=811
-  _globals['_SERVEDMODEL']._serialized_start=814
-  _globals['_SERVEDMODEL']._serialized_end=1010
-  _globals['_FEEDBACK']._serialized_start=1013
-  _globals['_FEEDBACK']._serialized_end=1233
-  _globals['_SENDFEEDBACKREQUEST']._serialized_start=1235
-  _globals['_SENDFEEDBACKREQUEST']._serialized_end=1337
-  _globals['_SENDFEEDBACKRESPONSE']._serialized_start=1339
-  _globals['_SENDFEEDBACKRESPONSE']._serialized_end=1379
-  _globals['_BATCHSENDFEEDBACKREQUEST']._serialized_start=1381
-  _globals['_BATCHSENDFEEDBACKREQUEST']._serialized_end=1489
-  _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_start=1491
-  _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_end=1537
-  _globals['_STREAMFEEDBACKREQUEST']._serialized_start=1540
-  _globals['_STREAMFEEDBACKREQUEST']._serialized_end=1693
-  _globals['_REFUSEDFEEDBACK']._serialized_start=1695
-  _globals['_REFUSEDFEEDBACK']._serialized_end=1791
-  _globals['_STREAMFEEDBACKRESPONSE']._serialized_start=1794
-  _globals['_STREAMFEEDBACKRESPONSE']._serialized_end=1943
-  _globals['_KEY']._serialized_start=1946
-  _globals['_KEY']._serialized_end=2504
-  _globals['_CREATEKEYREQUEST']._serialized_start=2506
-  _globals['_CREATEKEYREQUEST']._serialized_end=2573
-  _globals['_CREATEKEYRESPONSE']._serialized_start=2575
-  _globals['_CREATEKEYRESPONSE']._serialized_end=2652
-  _globals['_GETKEYREQUEST']._serialized_start=2654
-  _globals['_GETKEYREQUEST']._serialized_end=2689
-  _globals['_LISTKEYSREQUEST']._serialized_start=2691
-  _globals['_LISTKEYSREQUEST']._serialized_end=2778
-  _globals['_LISTKEYSRESPONSE']._serialized_start=2780
-  _globals['_LISTKEYSRESPONSE']._serialized_end=2861
-  _globals['_ROTATEKEYREQUEST']._serialized_start=2863
-  _globals['_ROTATEKEYREQUEST']._serialized_end=2960
-  _globals['_ROTATEKEYRESPONSE']._serialized_start=2962
-  _globals['_ROTATEKEYRESPONSE']._serialized_end=3039
-  _globals['_REVOKEKEYREQUEST']._serialized_start=3041
-  _globals['_REVOKEKEYREQUEST']._serialized_end=3079
-  _globals['_GETCALLERREQUEST']._serialized_start=3081
-  _globals['_GETCALLERREQUEST']._serialized_end=3099
-  _globals['_GETSTATUSREQUEST']._serialized_start=3101
-  _globals['_GETSTATUSREQUEST']._serialized_end=3119
-  _globals['_SERVICESTATUS']._serialized_start=3122
-  _globals['_SERVICESTATUS']._serialized_end=3260
-  _globals['_CONSUMERLAG']._serialized_start=3262
-  _globals['_CONSUMERLAG']._serialized_end=3329
-  _globals['_LOADEDMODEL']._serialized_start=3331
-  _globals['_LOADEDMODEL']._serialized_end=3446
-  _globals['_STATUS']._serialized_start=3449
-  _globals['_STATUS']._serialized_end=3722
-  _globals['_PREDICTIONSERVICE']._serialized_start=3823
-  _globals['_PREDICTIONSERVICE']._serialized_end=4229
-  _globals['_FEEDBACKSERVICE']._serialized_start=4232
-  _globals['_FEEDBACKSERVICE']._serialized_end=4750
-  _globals['_KEYSERVICE']._serialized_start=4753
-  _globals['_KEYSERVICE']._serialized_end=5407
-  _globals['_SYSTEMSERVICE']._serialized_start=5409
-  _globals['_SYSTEMSERVICE']._serialized_end=5521
+  _globals['_EVENTSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
+  _globals['_EVENTSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/deadLetters'
+  _globals['_EVENTSERVICE'].methods_by_name['ReplayDeadLetters']._loaded_options = None
+  _globals['_EVENTSERVICE'].methods_by_name['ReplayDeadLetters']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/deadLetters:replay:\001*'
+  _globals['_ROLE']._serialized_start=4935
+  _globals['_ROLE']._serialized_end=5031
+  _globals['_PREDICTREQUEST']._serialized_start=302
+  _globals['_PREDICTREQUEST']._serialized_end=390
+  _globals['_CLASSPROBABILITY']._serialized_start=392
+  _globals['_CLASSPROBABILITY']._serialized_end=451
+  _globals['_FIELDWARNING']._serialized_start=453
+  _globals['_FIELDWARNING']._serialized_end=499
+  _globals['_PREDICTION']._serialized_start=502
+  _globals['_PREDICTION']._serialized_end=669
+  _globals['_PREDICTRESPONSE']._serialized_start=671
+  _globals['_PREDICTRESPONSE']._serialized_end=757
+  _globals['_GETSERVEDMODELREQUEST']._serialized_start=759
+  _globals['_GETSERVEDMODELREQUEST']._serialized_end=802
+  _globals['_INPUTCOLUMN']._serialized_start=804
+  _globals['_INPUTCOLUMN']._serialized_end=845
+  _globals['_SERVEDMODEL']._serialized_start=848
+  _globals['_SERVEDMODEL']._serialized_end=1044
+  _globals['_FEEDBACK']._serialized_start=1047
+  _globals['_FEEDBACK']._serialized_end=1267
+  _globals['_SENDFEEDBACKREQUEST']._serialized_start=1269
+  _globals['_SENDFEEDBACKREQUEST']._serialized_end=1371
+  _globals['_SENDFEEDBACKRESPONSE']._serialized_start=1373
+  _globals['_SENDFEEDBACKRESPONSE']._serialized_end=1413
+  _globals['_BATCHSENDFEEDBACKREQUEST']._serialized_start=1415
+  _globals['_BATCHSENDFEEDBACKREQUEST']._serialized_end=1523
+  _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_start=1525
+  _globals['_BATCHSENDFEEDBACKRESPONSE']._serialized_end=1571
+  _globals['_STREAMFEEDBACKREQUEST']._serialized_start=1574
+  _globals['_STREAMFEEDBACKREQUEST']._serialized_end=1727
+  _globals['_REFUSEDFEEDBACK']._serialized_start=1729
+  _globals['_REFUSEDFEEDBACK']._serialized_end=1825
+  _globals['_STREAMFEEDBACKRESPONSE']._serialized_start=1828
+  _globals['_STREAMFEEDBACKRESPONSE']._serialized_end=1977
+  _globals['_KEY']._serialized_start=1980
+  _globals['_KEY']._serialized_end=2634
+  _globals['_KEYLIMITS']._serialized_start=2637
+  _globals['_KEYLIMITS']._serialized_end=2880
+  _globals['_KEYUSAGE']._serialized_start=2882
+  _globals['_KEYUSAGE']._serialized_end=2972
+  _globals['_CREATEKEYREQUEST']._serialized_start=2974
+  _globals['_CREATEKEYREQUEST']._serialized_end=3041
+  _globals['_CREATEKEYRESPONSE']._serialized_start=3043
+  _globals['_CREATEKEYRESPONSE']._serialized_end=3120
+  _globals['_GETKEYREQUEST']._serialized_start=3122
+  _globals['_GETKEYREQUEST']._serialized_end=3157
+  _globals['_LISTKEYSREQUEST']._serialized_start=3159
+  _globals['_LISTKEYSREQUEST']._serialized_end=3246
+  _globals['_LISTKEYSRESPONSE']._serialized_start=3248
+  _globals['_LISTKEYSRESPONSE']._serialized_end=3329
+  _globals['_UPDATEKEYREQUEST']._serialized_start=3332
+  _globals['_UPDATEKEYREQUEST']._serialized_end=3460
+  _globals['_ROTATEKEYREQUEST']._serialized_start=3462
+  _globals['_ROTATEKEYREQUEST']._serialized_end=3559
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=3561
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=3638
+  _globals['_REVOKEKEYREQUEST']._serialized_start=3640
+  _globals['_REVOKEKEYREQUEST']._serialized_end=3678
+  _globals['_GETCALLERREQUEST']._serialized_start=3680
+  _globals['_GETCALLERREQUEST']._serialized_end=3698
+  _globals['_GETSTATUSREQUEST']._serialized_start=3700
+  _globals['_GETSTATUSREQUEST']._serialized_end=3718
+  _globals['_SERVICESTATUS']._serialized_start=3721
+  _globals['_SERVICESTATUS']._serialized_end=3859
+  _globals['_CONSUMERLAG']._serialized_start=3861
+  _globals['_CONSUMERLAG']._serialized_end=3928
+  _globals['_LOADEDMODEL']._serialized_start=3930
+  _globals['_LOADEDMODEL']._serialized_end=4045
+  _globals['_STATUS']._serialized_start=4048
+  _globals['_STATUS']._serialized_end=4321
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=4323
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=4433
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=4435
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=4538
+  _globals['_DEADLETTER']._serialized_start=4541
+  _globals['_DEADLETTER']._serialized_end=4803
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=4805
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=4880
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=4882
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=4933
+  _globals['_PREDICTIONSERVICE']._serialized_start=5034
+  _globals['_PREDICTIONSERVICE']._serialized_end=5440
+  _globals['_FEEDBACKSERVICE']._serialized_start=5443
+  _globals['_FEEDBACKSERVICE']._serialized_end=5961
+  _globals['_KEYSERVICE']._serialized_start=5964
+  _globals['_KEYSERVICE']._serialized_end=6728
+  _globals['_SYSTEMSERVICE']._serialized_start=6730
+  _globals['_SYSTEMSERVICE']._serialized_end=6842
+  _globals['_EVENTSERVICE']._serialized_start=6845
+  _globals['_EVENTSERVICE']._serialized_end=7139
 # @@protoc_insertion_point(module_scope)

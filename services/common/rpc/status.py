@@ -147,10 +147,6 @@ def to_status(error: RegrowError, request_id: str = "", help_url: str = "") -> s
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromTimedelta(retry_after)
         _add(status, retry)
-    if isinstance(error, errors.QuotaExceeded):
-        failure = error_details_pb2.QuotaFailure()
-        failure.violations.add(subject=facts.get("who", ""), description=facts.get("quota", ""))
-        _add(status, failure)
     if request_id:
         _add(status, error_details_pb2.RequestInfo(request_id=request_id))
     if problems := getattr(error, "problems", ()):
@@ -163,7 +159,7 @@ def to_status(error: RegrowError, request_id: str = "", help_url: str = "") -> s
 
 
 def _about(error: RegrowError, facts: dict[str, str]) -> Iterator[Message]:
-    """What else the standard details can say: which resource, which condition, which bound."""
+    """What else the standard details can say: which resource, which condition, which quota."""
     message = _cut(error.message, 2 * _FACT_BYTES)
     if isinstance(error, errors.Missing | errors.Conflicting) and "name" in facts:
         yield error_details_pb2.ResourceInfo(
@@ -174,9 +170,9 @@ def _about(error: RegrowError, facts: dict[str, str]) -> Iterator[Message]:
             type=error.reason, subject=facts.get("name", ""), description=message
         )
         yield error_details_pb2.PreconditionFailure(violations=[violation])
-    if isinstance(error, errors.Exhausted):
-        quota = error_details_pb2.QuotaFailure.Violation(subject=facts.get("subject", error.reason), description=message)
-        yield error_details_pb2.QuotaFailure(violations=[quota])
+    if isinstance(error, errors.QuotaExceeded):
+        over = error_details_pb2.QuotaFailure.Violation(subject=facts.get("who", ""), description=facts.get("quota", ""))
+        yield error_details_pb2.QuotaFailure(violations=[over])
 
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status:
