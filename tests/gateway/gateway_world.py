@@ -141,22 +141,27 @@ class Labeling(
         problem_specs_pb2_grpc.add_ProblemSpecServiceServicer_to_server(self, server)
 
     def ImportDataset(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> datasets_pb2.Dataset:
+        answered = threading.Event()
+
+        def ended() -> None:
+            if not answered.is_set():
+                self.recorder.cancelled.set()
+
+        if not context.add_callback(ended):
+            ended()
         first = next(request_iterator)
         self.recorder.note(first, context)
+        self.recorder.streaming.set()
         if first.dataset_id == "taken":
             raise AlreadyExists("dataset", f"{first.parent}/datasets/taken")
         digest, size, self.largest = hashlib.sha256(first.content), len(first.content), 0
-        try:
-            for message in request_iterator:
-                digest.update(message.content)
-                size += len(message.content)
-                self.largest = max(self.largest, len(message.content))
-        except grpc.RpcError:
-            self.recorder.cancelled.set()
-            raise
+        for message in request_iterator:
+            digest.update(message.content)
+            size += len(message.content)
+            self.largest = max(self.largest, len(message.content))
         time.sleep(0.05)  # gRPC tells the end of the messages a moment before it tells that the call was cancelled
-        if not context.is_active():
-            self.recorder.cancelled.set()
+        if context.is_active():
+            answered.set()
         self.digest = digest.hexdigest()
         answer = datasets_pb2.Dataset(name=f"{first.parent}/datasets/{first.dataset_id}", description=first.description)
         answer.latest_version.size_bytes = size
