@@ -8,6 +8,7 @@ table that maps them to gRPC codes, and a test checks that every leaf is in it.
     ├── InvalidInput                 the caller sent something that can never work
     │   ├── InvalidField             one field has a wrong value
     │   ├── InvalidFields            several fields have wrong values
+    │   ├── Unsupported              a call or option of a protocol that Regrow doesn't have
     │   ├── UnreadableFile           an upload can't be read as the format that it claims or looks like
     │   └── UnsafeExpression         an SQL expression or pattern that is refused
     ├── Missing                      something that was named isn't there
@@ -81,6 +82,12 @@ class InvalidFields(InvalidInput):
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.problem}" for p in problems))
         self.problems = tuple(problems)
+
+
+class Unsupported(InvalidInput):
+    """A call or option that others' protocols have and Regrow doesn't; the message says why, or what to do instead."""
+
+    reason = "UNSUPPORTED"
 
 
 class UnreadableFile(InvalidInput):

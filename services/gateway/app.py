@@ -52,6 +52,10 @@ from services.gateway.keys.storage import open_keys
 from services.gateway.limits.limiter import Limiter
 from services.gateway.limits.rules import Limits
 from services.gateway.methods import GATEWAY, public_methods
+from services.gateway.oip.door import Door
+from services.gateway.oip.grpc_api import handlers as inference_handlers
+from services.gateway.oip.repository import Repository
+from services.gateway.oip.rest import InferenceRest
 from services.gateway.operations.api import Operations
 from services.gateway.operations.running import Runner
 from services.gateway.pages import make_app
@@ -118,6 +122,8 @@ class Gateway:
         projects = Projects(self._upstreams.channel("registry"))
         callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
+        self._calls.answer_here(Repository(self.serving, self._system, settings.predict_threads).handlers())
+        self._door = Door(self._calls, self._predictor)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}
         keep = timedelta(days=settings.operation_days)
         self._runner = Runner(database, self._calls, at_once=settings.operations_at_once, keep=keep)
@@ -148,7 +154,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOADS_SECONDS):
                 await self.serving.settled()
-        self._server, self._health = forwarding.make_server(self._calls)
+        self._server, self._health = forwarding.make_server(self._calls, [inference_handlers(self._door)])
         listener = _listener(self._settings.gateway_http_address)
         try:
             self.grpc_port = forwarding.bind(self._server, self._settings.gateway_grpc_address)
@@ -208,10 +214,11 @@ class Gateway:
             self._calls, Router(public_methods().values()), self._operations,
             max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes,
         )  # fmt: skip
+        inference = InferenceRest(self._door, max_body_bytes=settings.max_body_bytes)
         self.http_port = listener.getsockname()[1]
         config = uvicorn.Config(
-            make_app(self._system, rest), http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, timeout_keep_alive=75,
+            make_app(self._system, rest, inference), http="httptools", ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75,
             timeout_graceful_shutdown=round(settings.drain_seconds),
         )  # fmt: skip
         self._http = _Http(config)

@@ -52,7 +52,9 @@ _BIG_BYTES = 64 << 10
 """A message larger than this is decoded and checked in a thread, so that it doesn't hold up everybody else."""
 _UNLOGGED = frozenset({
     "/regrow.gateway.v1.PredictionService/Predict", "/regrow.gateway.v1.FeedbackService/SendFeedback",
-    "/regrow.gateway.v1.SystemService/GetStatus",
+    "/regrow.gateway.v1.SystemService/GetStatus", "/inference.GRPCInferenceService/ModelInfer",
+    "/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady",
+    "/inference.GRPCInferenceService/ModelReady",
 })  # fmt: skip
 """Calls that come by the thousand: counted, but logged only where they fail."""
 

@@ -7,7 +7,7 @@ are the only others, and need no key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -40,9 +40,10 @@ _OPTIONS = (
 )
 
 
-def make_server(calls: Calls) -> tuple[grpc.aio.Server, HealthServicer]:
-    """A server with every public call; the caller adds a port and starts it."""
+def make_server(calls: Calls, others: Iterable[Any] = ()) -> tuple[grpc.aio.Server, HealthServicer]:
+    """A server with every public call, and with `others`; the caller adds a port and starts it."""
     server = grpc.aio.server(options=_OPTIONS)
+    server.add_generic_rpc_handlers(tuple(others))
     for service in public_services():
         handlers = {method.name: _handler(calls, method) for method in public_methods().values() if method.service == service}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -75,7 +76,7 @@ def _handler(calls: Calls, method: Method) -> Any:
 
 def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(content: bytes, context: Any) -> bytes:
-        request_id, authorization, left, arrived = _begin(method, context)
+        request_id, authorization, left, arrived = begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
@@ -86,7 +87,7 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
                     response = masked(method, response, mask)
                 return response.SerializeToString() if isinstance(response, Message) else response
         except RegrowError as error:
-            await _abort(context, error, request_id)
+            await abort(context, error, request_id)
             return b""
 
     return answer
@@ -94,7 +95,7 @@ def _unary_unary(calls: Calls, method: Method) -> Callable[..., Any]:
 
 def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(content: bytes, context: Any) -> AsyncIterator[bytes]:
-        request_id, authorization, left, arrived = _begin(method, context)
+        request_id, authorization, left, arrived = begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
@@ -110,21 +111,21 @@ def _unary_stream(calls: Calls, method: Method) -> Callable[..., Any]:
                 finally:
                     upstream.cancel()
         except RegrowError as error:
-            await _abort(context, error, request_id)
+            await abort(context, error, request_id)
 
     return answer
 
 
 def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(contents: AsyncIterator[bytes], context: Any) -> bytes:
-        request_id, authorization, left, arrived = _begin(method, context)
+        request_id, authorization, left, arrived = begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
                 await calls.authenticate(method, call, authorization)
                 return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
         except RegrowError as error:
-            await _abort(context, error, request_id)
+            await abort(context, error, request_id)
             return b""
 
     return answer
@@ -132,7 +133,7 @@ def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
 
 def _stream_stream(calls: Calls, method: Method) -> Callable[..., Any]:
     async def answer(contents: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        request_id, authorization, left, arrived = _begin(method, context)
+        request_id, authorization, left, arrived = begin(method, context)
         try:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
@@ -141,7 +142,7 @@ def _stream_stream(calls: Calls, method: Method) -> Callable[..., Any]:
                 async for message in calls.local_stream(method).messages(requests):
                     yield message.SerializeToString()
         except RegrowError as error:
-            await _abort(context, error, request_id)
+            await abort(context, error, request_id)
 
     return answer
 
@@ -185,7 +186,7 @@ async def _admit(calls: Calls, method: Method, call: Call, content: bytes, first
     return request
 
 
-def _begin(method: Method, context: Any) -> tuple[str, str, float | None, tracing.Arrived | None]:
+def begin(method: Method, context: Any) -> tuple[str, str, float | None, tracing.Arrived | None]:
     """The request id (sent back in the trailers), the authorization, the seconds that the caller waits, and its trace."""
     metadata = as_mapping(context.invocation_metadata())
     request_id = request_id_from(metadata)
@@ -203,5 +204,6 @@ def _arrived(method: Method, metadata: Mapping[str, str | bytes]) -> tracing.Arr
     return tracing.Arrived(name=method.path[1:], attributes={}, headers=headers)
 
 
-async def _abort(context: Any, error: RegrowError, request_id: str) -> None:
+async def abort(context: Any, error: RegrowError, request_id: str) -> None:
+    """Ends a call with its error, as `google.rpc.Status`."""
     await context.abort_with_status(rpc_status.to_status(to_status(error, request_id)))

@@ -62,9 +62,10 @@ class Exchange:
         """A header's value, empty where it wasn't sent."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `TooLarge`, `ClientGone`, and `InvalidField` for a compressed one."""
-        self.refuse_compressed()
+    async def body(self, limit: int, *, may_be_compressed: bool = False) -> bytes:
+        """The whole body, as it was sent. Raises `TooLarge`, `ClientGone`, and `InvalidField` for a compressed one."""
+        if not may_be_compressed:
+            self.refuse_compressed()
         chunks = self.chunks(limit, "The body")
         first = await anext(chunks, b"")
         if self._body_ended:
@@ -147,7 +148,7 @@ class Exchange:
         body = error_body(told)
         if status is not None:
             body["error"]["code"] = status
-        await self.answer(orjson.dumps(body), status=status or http_status(told), headers=[*_hints(error), *(headers or [])])
+        await self.answer(orjson.dumps(body), status=status or http_status(told), headers=[*hints(error), *(headers or [])])
 
 
 _process, _numbers = secrets.token_hex(4), itertools.count()
@@ -166,7 +167,8 @@ def error_line(error: RegrowError, request_id: str) -> bytes:
     return orjson.dumps(error_body(to_status(error, request_id)))
 
 
-def _hints(error: RegrowError) -> Headers:
+def hints(error: RegrowError) -> Headers:
+    """Headers that say how to authenticate, or when to come back."""
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="regrow"')]
     if isinstance(error, Busy | QuotaExceeded | EngineUnavailable):

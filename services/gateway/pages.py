@@ -23,6 +23,7 @@ _INDEX = {
     "api": "/openapi.json",
     "docs": "/docs",
     "calls": "/v1/",
+    "open_inference_protocol": "/v2",
     "live": "/healthz",
     "ready": "/readyz",
     "metrics": "/metrics",
@@ -30,13 +31,17 @@ _INDEX = {
 }
 
 
-def make_app(system: System, rest: ASGIApp) -> ASGIApp:
-    """Calls go straight to `rest`; the rest is Starlette's."""
+def make_app(system: System, rest: ASGIApp, inference: ASGIApp) -> ASGIApp:
+    """Calls go straight to `rest`, those of the Open Inference Protocol to `inference`; the rest is Starlette's."""
     pages = _pages(system)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        if scope["type"] != "http":
+            await pages(scope, receive, send)
+        elif scope["path"].startswith("/v1/"):
             await rest(scope, receive, send)
+        elif scope["path"].startswith("/v2/") or scope["path"] == "/v2":
+            await inference(scope, receive, send)
         else:
             await pages(scope, receive, send)
 

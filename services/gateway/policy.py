@@ -33,6 +33,7 @@ class Rule:
     `one_model`: the call is about one model, or about the caller itself, so a key that is narrowed to models may make it.
     `changes`: it changes something, so an audit event is kept before it is answered; `before` is the rpc of the same service
     that reads by name what it changes. Predictions and feedback are events themselves.
+    `keyless`: it says nothing but how the server is, so whoever probes it needs no key.
     """
 
     role: PublicRole
@@ -42,6 +43,7 @@ class Rule:
     one_model: bool = False
     changes: bool = False
     before: str = ""
+    keyless: bool = False
 
 
 def _viewer(project: str = "name", seconds: float = QUICK) -> Rule:
@@ -199,6 +201,28 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "DeleteOperation": _editor("name", before="GetOperation"),
         "CancelOperation": _editor("name", before="GetOperation"),
         "WaitOperation": _viewer(seconds=SLOW),
+    },
+    "inference.GRPCInferenceService": {
+        "ServerLive": Rule(role="viewer", keyless=True),
+        "ServerReady": Rule(role="viewer", keyless=True),
+        "ServerMetadata": _of_model(""),
+        "ModelReady": _of_model(),
+        "ModelMetadata": _of_model(),
+        "ModelConfig": _of_model(),
+        "ModelInfer": _of_model("model_name"),
+        "ModelStreamInfer": _of_model("model_name", STREAM),
+        "ModelStatistics": _of_model(),
+        "RepositoryIndex": _of_model(""),
+        "RepositoryModelLoad": _editor("model_name"),
+        "RepositoryModelUnload": _editor("model_name"),
+        "SystemSharedMemoryStatus": _editor("", changes=False),
+        "SystemSharedMemoryRegister": _editor("", changes=False),
+        "SystemSharedMemoryUnregister": _editor("", changes=False),
+        "CudaSharedMemoryStatus": _editor("", changes=False),
+        "CudaSharedMemoryRegister": _editor("", changes=False),
+        "CudaSharedMemoryUnregister": _editor("", changes=False),
+        "TraceSetting": _editor("", changes=False),
+        "LogSettings": _editor("", changes=False),
     },
 }
 RULES: dict[str, Rule] = {f"/{service}/{name}": rule for service, rules in _BY_SERVICE.items() for name, rule in rules.items()}

@@ -56,7 +56,7 @@ class Rest:
                 await _fail_without_route(exchange, found.allowed, not_found(found, exchange.verb, exchange.raw_path))
                 return
             exchange.help_url = docs_url(found.route.method)
-            arrived = _arrived(exchange, found.route) if tracing.is_on() else None
+            arrived = arrival(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
                 call.peer = exchange.peer
                 principal = await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
@@ -129,7 +129,8 @@ class Rest:
         await _send(exchange, method, await self._calls.answer_stream(method, messages))
 
 
-def _arrived(exchange: Exchange, route: Route) -> tracing.Arrived:
+def arrival(exchange: Exchange, route: Route) -> tracing.Arrived:
+    """What a trace tells of a request."""
     attributes = {
         "http.request.method": exchange.verb, "http.route": route.binding.template, "url.path": exchange.raw_path,
         "url.scheme": "http",

@@ -7,6 +7,7 @@ slash can't reach into another segment, and a custom verb is whatever follows th
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -76,14 +77,18 @@ class Router:
     """All routes, found by verb, number of segments and custom verb; among several, the one with most literals wins."""
 
     def __init__(self, methods: Iterable[Method]) -> None:
-        self.routes = [
-            Route(method=method, binding=binding, template=compile_template(binding.template))
-            for method in methods
-            for binding in method.bindings
-        ]
+        self.routes: list[Route] = []
         self._index: dict[tuple[int, str], list[Route]] = {}
-        for route in sorted(self.routes, key=lambda one: one.template.segments.count("*")):
-            self._index.setdefault((len(route.template.segments), route.template.verb), []).append(route)
+        for method in methods:
+            for binding in method.bindings:
+                self.add(method, binding)
+
+    def add(self, method: Method, binding: Binding) -> None:
+        """One more way to a call."""
+        route = Route(method=method, binding=binding, template=compile_template(binding.template))
+        self.routes.append(route)
+        similar = self._index.setdefault((len(route.template.segments), route.template.verb), [])
+        insort(similar, route, key=lambda one: one.template.segments.count("*"))
 
     def find(self, verb: str, raw_path: str) -> Found:
         """Raises `InvalidField` for a path that can't be decoded."""

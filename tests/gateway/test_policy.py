@@ -12,13 +12,16 @@ import regrow
 from services.common.errors import InvalidField, PermissionDenied
 from services.common.rpc.principal import Principal
 from services.gateway.methods import public_methods
+from services.gateway.oip.methods import inference_methods
 from services.gateway.policy import FREE_TEXT, RANKS, RULES, check_request, check_role, resource_names
 
 WHOLE = descriptor_pb2.FileDescriptorSet.FromString((Path(next(iter(regrow.__path__))) / "api.binpb").read_bytes())
 
+ALL_METHODS = {**public_methods(), **inference_methods()}
+
 
 def test_every_public_rpc_has_a_rule_and_no_rule_is_left_over() -> None:
-    assert set(RULES) == set(public_methods())
+    assert set(RULES) == set(ALL_METHODS)
 
 
 def test_every_rpc_of_the_protos_is_public_or_the_regrowth_services() -> None:
@@ -31,10 +34,10 @@ def test_every_rpc_of_the_protos_is_public_or_the_regrowth_services() -> None:
 
 @pytest.mark.parametrize("path", sorted(RULES))
 def test_every_rpc_has_a_deadline_and_names_a_project_where_it_has_one(path: str) -> None:
-    rule, method = RULES[path], public_methods()[path]
+    rule, method = RULES[path], ALL_METHODS[path]
     assert 0 < rule.seconds <= 3600
     names = {field.name for field in method.request.DESCRIPTOR.fields} & {"name", "parent"}
-    if names and "KeyService" not in path:  # keys belong to no project
+    if names and "KeyService" not in path and "SharedMemory" not in path:  # keys and regions belong to no project
         assert rule.project in names
     if rule.project:
         owner: Descriptor = method.request.DESCRIPTOR
@@ -58,12 +61,23 @@ def test_every_field_whose_comment_gives_a_format_of_a_project_is_looked_at() ->
 
 EVENTS_OF_THEIR_OWN = ("Predict", "SendFeedback", "BatchSendFeedback", "StreamFeedback")
 READING = ("Get", "List", "Export", "Download", "Watch", "Validate", "Preview", "NextRows", "Wait")
+INFERENCE_READING = (
+    "Server",
+    "Model",
+    "RepositoryIndex",
+    "SystemSharedMemory",
+    "CudaSharedMemory",
+    "TraceSetting",
+    "LogSettings",
+)
+"""Of the Open Inference Protocol: what reads, predicts, or is refused whoever asks."""
 
 
 @pytest.mark.parametrize("path", sorted(RULES))
 def test_what_changes_something_is_audited_and_needs_more_than_a_viewer(path: str) -> None:
     rule, name = RULES[path], path.rpartition("/")[2]
-    assert rule.changes is not name.startswith((*READING, *EVENTS_OF_THEIR_OWN))
+    unchanging = INFERENCE_READING if path in inference_methods() else (*READING, *EVENTS_OF_THEIR_OWN)
+    assert rule.changes is not name.startswith(unchanging)
     assert not rule.changes or (RANKS[rule.role] > 1 and not rule.one_model)
 
 
@@ -82,12 +96,19 @@ def test_changes_of_what_has_a_name_keep_what_was_before() -> None:
 
 
 def test_a_key_of_some_models_makes_calls_about_one_model_or_about_itself_alone() -> None:
-    for path, rule in RULES.items():
-        templates = [binding.template for binding in public_methods()[path].bindings]
+    for path, method in public_methods().items():
+        rule, templates = RULES[path], [binding.template for binding in method.bindings]
         if rule.one_model and rule.project:
             assert all("projects/*/models/*" in template for template in templates), path
         if rule.role == "viewer" and all("=projects/*/models/*" in template for template in templates):
             assert rule.one_model, path
+    for path in inference_methods():
+        name, changes = path.rpartition("/")[2], RULES[path].changes
+        assert RULES[path].one_model is (not changes and name.startswith(("Model", "RepositoryIndex", "ServerMetadata"))), path
+
+
+def test_without_a_key_the_health_of_the_server_is_all_that_is_told() -> None:
+    assert {path.rpartition("/")[2] for path, rule in RULES.items() if rule.keyless} == {"ServerLive", "ServerReady"}
 
 
 def test_every_secret_in_an_answer_is_marked_so_that_no_audit_event_holds_it() -> None:

@@ -108,25 +108,26 @@ class Bundle:
     def predict_columns(self, columns: Columns, warnings: list[list[Warning]], go_on: GoOn = None) -> Predictions:
         """The same of what `read_rows` or `read_cells` answered: columns and a list of warnings per row."""
         self._warn(columns, warnings)
-        return self._decided(self.probabilities(columns, len(warnings), go_on), warnings)
+        probabilities = self.probabilities(columns, len(warnings), go_on)
+        return Predictions(probabilities=probabilities, classes=self.decide(probabilities), warnings=warnings)
 
     def answer(self, requests: Sequence[Request]) -> list[Predictions]:
         """`predict_columns` for several callers at once: each has the answers that it has alone."""
-        for request in requests:
-            self._warn(request.columns, request.warnings)
-        sizes = [len(request) for request in requests]
         columns = {name: _joined([request.columns[name] for request in requests]) for name in self.input_names}
-        parts = np.split(self.probabilities(columns, sum(sizes)), np.cumsum(sizes)[:-1])
-        return [self._decided(part, request.warnings) for part, request in zip(parts, requests, strict=True)]
+        self._warn(columns, [told for request in requests for told in request.warnings])
+        probabilities = self.probabilities(columns, sum([len(request) for request in requests]))
+        classes, answers, start = self.decide(probabilities), list[Predictions](), 0
+        for request in requests:
+            own = slice(start, start + len(request))
+            answers.append(Predictions(probabilities=probabilities[own], classes=classes[own], warnings=request.warnings))
+            start = own.stop
+        return answers
 
     def _warn(self, columns: Columns, warnings: list[list[Warning]]) -> None:
         for table in self.tables:
             table.unseen(columns, warnings)
         for reader in self._readers:
             reader.warn_of_length(columns, warnings)
-
-    def _decided(self, probabilities: npt.NDArray[np.float32], warnings: list[list[Warning]]) -> Predictions:
-        return Predictions(probabilities=probabilities, classes=self.decide(probabilities), warnings=warnings)
 
     def decide(self, probabilities: npt.NDArray[np.float32]) -> list[list[str]]:
         """The classes decided for each row of `(rows, classes)` probabilities."""

@@ -53,6 +53,7 @@ class InternalFailure(RegrowError):
 CODES: dict[type[RegrowError], grpc.StatusCode] = {
     errors.InvalidField: grpc.StatusCode.INVALID_ARGUMENT,
     errors.InvalidFields: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.UnreadableFile: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnsafeExpression: grpc.StatusCode.INVALID_ARGUMENT,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,

@@ -23,9 +23,10 @@ from services.common.errors import Busy, DeadlineExceeded
 from services.common.rpc.principal import current_call
 from services.gateway.calls import ClientGone
 from services.gateway.inference import meters
-from services.gateway.inference.computing import Outcome, compute
+from services.gateway.inference.computing import Outcome, compute, executed
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.rows import Rows
+from services.gateway.inference.tally import Timed
 
 _LONGEST_RETRY_SECONDS = 60.0
 
@@ -37,6 +38,7 @@ class _Waiting:
     rows: Rows
     deadline: float
     future: asyncio.Future[Predictions]
+    arrived: int = field(default_factory=time.perf_counter_ns)
 
     @property
     def left(self) -> bool:
@@ -179,19 +181,18 @@ class Batches:
                 rows, deadline = together, min(deadline, call.deadline)
         return batch
 
-    def _ended(self, lane: _Lane, batch: list[_Waiting], done: asyncio.Future[tuple[list[Outcome], float]]) -> None:
+    def _ended(self, lane: _Lane, batch: list[_Waiting], done: asyncio.Future[tuple[list[Outcome], Timed]]) -> None:
         self._free += 1
         lane.running -= 1
         if done.cancelled() or done.exception() is not None:
             failure = done.exception() if not done.cancelled() else None
             outcomes: list[Outcome] = [failure or ClientGone("The gateway stops.")] * len(batch)
         else:
-            outcomes, seconds = done.result()
+            outcomes, timed = done.result()
             rows = sum(len(call.rows) for call in batch)
             if all(isinstance(outcome, Predictions) for outcome in outcomes):
-                lane.loaded.window.measured(rows, seconds, time.monotonic())
-            meters.BATCH_ROWS.observe(rows)
-            meters.MODEL_SECONDS.observe(seconds)
+                lane.loaded.window.measured(rows, (timed.ended - timed.began) / 1e9, time.monotonic())
+            executed(lane.loaded, batch, outcomes, timed)
         for call, outcome in zip(batch, outcomes, strict=True):
             if call.future.done():
                 continue

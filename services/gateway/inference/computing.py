@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from services.common.bundle import Bundle, Predictions, Request
@@ -11,6 +11,7 @@ from services.common.bundle.values import Columns, Warning
 from services.gateway.inference import meters
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.rows import Rows, StructRows
+from services.gateway.inference.tally import Timed
 
 Outcome = Predictions | BaseException
 
@@ -19,9 +20,10 @@ _FEW_ROWS = 64
 
 
 class Asked(Protocol):
-    """One call's rows. `left`: its caller is gone; asked from any thread."""
+    """One call's rows. `left`: its caller is gone; asked from any thread. `arrived` is of `time.perf_counter_ns`."""
 
     rows: Rows
+    arrived: int
 
     @property
     def left(self) -> bool:
@@ -29,47 +31,49 @@ class Asked(Protocol):
         ...
 
 
-def compute_alone(loaded: Loaded, rows: Rows) -> Predictions:
-    """Predicts at once, in this thread."""
-    began, cpu = time.perf_counter(), time.thread_time()
-    predicted = loaded.bundle.predict_columns(*_columns(loaded.bundle, rows))
+def compute(loaded: Loaded, batch: Sequence[Asked]) -> tuple[list[Outcome], Timed]:
+    """In any thread: what each call gets, and when it was computed. A call whose rows can't be read fails alone."""
+    began, cpu = time.perf_counter_ns(), time.thread_time()
+    requests = [_read(loaded, call) for call in batch]
+    read = time.perf_counter_ns()
+    outcomes = _alone(loaded, batch, requests[0]) if len(requests) == 1 else _together(loaded, batch, requests)
     # CPU time and not time on the wall: what other threads do says nothing of this model.
-    loaded.took(time.thread_time() - cpu, rows.size)
-    meters.BATCH_ROWS.observe(len(rows))
-    meters.MODEL_SECONDS.observe(time.perf_counter() - began)
-    return predicted
+    loaded.took(time.thread_time() - cpu, sum([call.rows.size for call in batch]))
+    return outcomes, Timed(began, read, time.perf_counter_ns())
 
 
-def compute(loaded: Loaded, batch: Sequence[Asked]) -> tuple[list[Outcome], float]:
-    """In a thread: what each call gets, and the seconds that it took."""
-    began, cpu = time.perf_counter(), time.thread_time()
+def executed(loaded: Loaded, batch: Sequence[Asked], outcomes: Sequence[Outcome], timed: Timed) -> None:
+    """Counts a computation for the calls that it answered, where it answered any. On the event loop."""
+    answered = [call for call, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Predictions)]
+    if not answered:
+        return
+    rows = sum([len(call.rows) for call in answered])
+    loaded.tally.execute([call.arrived for call in answered], rows, timed)
+    meters.BATCH_ROWS.observe(rows)
+    meters.MODEL_SECONDS.observe((timed.ended - timed.began) / 1e9)
+
+
+def _alone(loaded: Loaded, batch: Sequence[Asked], request: Request | Exception) -> list[Outcome]:
+    """The answer to the only request that `batch` waits for."""
+    if not isinstance(request, Request):
+        return [request]
 
     def go_on() -> bool:
         return not all(call.left for call in batch)
 
-    outcomes = [_alone(loaded, batch[0], go_on)] if len(batch) == 1 else _together(loaded, batch)
-    loaded.took(time.thread_time() - cpu, sum(call.rows.size for call in batch))
-    return outcomes, time.perf_counter() - began
-
-
-def _alone(loaded: Loaded, call: Asked, go_on: Callable[[], bool]) -> Outcome:
-    predict = loaded.bundle.predict_columns
     try:
-        columns, warnings = _columns(loaded.bundle, call.rows)
-        return predict(columns, warnings, go_on) if len(warnings) > _FEW_ROWS else predict(columns, warnings)
+        return [loaded.bundle.predict_columns(request.columns, request.warnings, go_on if len(request) > _FEW_ROWS else None)]
     except Exception as error:
-        return error
+        return [error]
 
 
-def _together(loaded: Loaded, batch: Sequence[Asked]) -> list[Outcome]:
-    """A call whose rows can't be read fails alone, and so does one that can't be computed."""
-    read = [_read(loaded, call) for call in batch]
-    good = [request for request in read if isinstance(request, Request)]
+def _together(loaded: Loaded, batch: Sequence[Asked], requests: Sequence[Request | Exception]) -> list[Outcome]:
+    good = [request for request in requests if isinstance(request, Request)]
     try:
         answers = iter(loaded.bundle.answer(good) if good else ())
-    except Exception:
-        return [_alone(loaded, call, lambda: True) for call in batch]
-    return [next(answers) if isinstance(request, Request) else request for request in read]
+    except Exception:  # whatever it was, it is the fault of one of them
+        return [_alone(loaded, [call], request)[0] for call, request in zip(batch, requests, strict=True)]
+    return [next(answers) if isinstance(request, Request) else request for request in requests]
 
 
 def _read(loaded: Loaded, call: Asked) -> Request | Exception:

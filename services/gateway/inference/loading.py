@@ -29,6 +29,8 @@ from services.common.objects.port import ObjectStore
 from services.gateway.inference import meters
 from services.gateway.inference.aliases import Target
 from services.gateway.inference.memory import Weight, resident_bytes, spelled_size, weight_of
+from services.gateway.inference.pace import Pace
+from services.gateway.inference.tally import Tally
 from services.gateway.inference.window import Window
 
 _LOADS_AT_ONCE = 2
@@ -57,6 +59,8 @@ class Loaded:
     weight: Weight
     predictions: int = field(default=0)
     used: int = field(default=0)
+    tally: Tally = field(default_factory=Tally)
+    pace: Pace = field(default_factory=Pace)
     seconds_per_byte: float | None = field(default=None)
 
     def expected_seconds(self, size: int) -> float | None:

@@ -1,12 +1,14 @@
 """Predict: rows in, classes with probabilities out.
 
-A request that is small and, as its version is known to do, takes less than half a millisecond is computed at once: handing
-it to a thread and back would cost as much again. The others are computed in threads, several together where that is worth it.
+A request that is small and, as its version is known to do, takes less than half a millisecond is computed on the event loop:
+handing it to a thread and back would cost as much again. The others are computed in threads. Several are computed together
+where that is worth it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +16,14 @@ import numpy.typing as npt
 
 from regrow.gateway.v1 import gateway_pb2
 from services.common.bundle import Predictions
-from services.common.errors import FailedPrecondition
+from services.common.errors import FailedPrecondition, RegrowError
 from services.common.names import parse
 from services.common.rpc.principal import current_call
 from services.gateway.inference import meters
 from services.gateway.inference.aliases import CHAMPION
 from services.gateway.inference.batching import Batches
-from services.gateway.inference.computing import compute_alone
 from services.gateway.inference.description import described
+from services.gateway.inference.gathering import Gathering
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.prediction_log import Answered, PredictionIds, PredictionLog
 from services.gateway.inference.rows import Rows, StructRows
@@ -51,6 +53,7 @@ class Predictor:
         self._limiter = limiter
         self._log = log
         self._batches = batches
+        self._gathering = Gathering()
         self._ids = PredictionIds()
         meters.QUEUE.set_function(lambda: batches.pending)
 
@@ -67,11 +70,12 @@ class Predictor:
         Raises `InvalidField` for a value that can't be read, `Busy`, `DeadlineExceeded`, `QuotaExceeded`, and what
         `Serving.find` does.
         """
+        arrived = time.perf_counter_ns()
         account = self._limiter.current()
         if account is not None:
             account.spend(rows=len(rows))
         try:
-            loaded, predicted = await self._computed(name, rows)
+            loaded, predicted = await self._computed(name, rows, arrived)
         except BaseException:
             if account is not None:
                 account.give_back(rows=len(rows))
@@ -88,6 +92,7 @@ class Predictor:
             ),
             size=2 * rows.size + predicted.probabilities.nbytes,
         )  # fmt: skip
+        loaded.tally.answer(arrived, len(ids))
         return Answer(loaded=loaded, predicted=predicted, ids=ids)
 
     async def served(self, request: gateway_pb2.GetServedModelRequest) -> gateway_pb2.ServedModel:
@@ -100,14 +105,20 @@ class Predictor:
         """Lets running calls end."""
         self._batches.close()
 
-    async def _computed(self, name: str, rows: Rows) -> tuple[Loaded, Predictions]:
+    async def _computed(self, name: str, rows: Rows, arrived: int) -> tuple[Loaded, Predictions]:
         """With the version that answers at the moment of the answer: one that was replaced meanwhile computes in vain."""
         for _ in range(_SWAPS_FOLLOWED):
             loaded = await self._serving.find(name)
-            if rows.size <= _SMALL_BYTES and (loaded.expected_seconds(rows.size) or _QUICK_SECONDS) < _QUICK_SECONDS:
-                return loaded, compute_alone(loaded, rows)
-            call = current_call()
-            predicted = await self._batches.compute(loaded, rows, deadline=None if call is None else call.deadline)
+            try:
+                if rows.size <= _SMALL_BYTES and (loaded.expected_seconds(rows.size) or _QUICK_SECONDS) < _QUICK_SECONDS:
+                    predicted = await self._gathering.compute(loaded, rows)
+                else:
+                    call = current_call()
+                    deadline = None if call is None else call.deadline
+                    predicted = await self._batches.compute(loaded, rows, deadline=deadline)
+            except RegrowError:
+                loaded.tally.fail(arrived)
+                raise
             if self._serving.is_current(name, loaded):
                 return loaded, predicted
         raise FailedPrecondition(

@@ -136,6 +136,29 @@ class Serving:
         awake = {loaded.target.name for loaded in self._live.values()}
         return sorted({target.name for key in self._asleep if (target := self._target(key)) is not None} - awake)
 
+    def in_memory(self, name: str) -> Loaded | None:
+        """What `find` would answer at once; None where it would have to load it, or fail. Raises `InvalidField`."""
+        asked = read_name(name)
+        if asked.version:
+            live = (one for one in self._live.values() if one.target.name == asked.version)
+            return self._by_number.get(asked.version) or next(live, None)
+        return self._live.get((asked.model, asked.alias))
+
+    def awaited(self) -> Iterator[tuple[Target, str]]:
+        """Every version that an alias points to and that isn't live for it, with why; empty while it is loading."""
+        for model, targets in self._wanted.items():
+            for alias, target in targets.items():
+                live = self._live.get((model, alias))
+                if live is None or live.target != target:
+                    yield target, self.problems.get(target.name, "")
+
+    def evict(self, model: str) -> int:
+        """Frees the versions of a model that were loaded by number and have no alias; answers how many these were."""
+        gone = [name for name, loaded in self._by_number.items() if loaded.target.model == model]
+        for name in gone:
+            del self._by_number[name]
+        return len(gone)
+
     async def settled(self) -> None:
         """Waits until every load that is under way has ended."""
         while self._swaps:

@@ -43,6 +43,7 @@ EXAMPLES: list[RegrowError] = [
     errors.DigestMismatch("The part 'graph'", expected="aa", actual="bb"),
     errors.QuotaExceeded("shop app", "10 calls a second", retry_after=timedelta(seconds=0.1), cure="Call less often."),
     errors.DeadlineExceeded("The prediction", needed=3.0, left=0.5),
+    errors.Unsupported("A gateway shares no memory. Send the elements in the request."),
 ]
 
 

@@ -1,0 +1,71 @@
+"""Inference requests and answers as gRPC messages: elements raw or typed, answered as they were asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.common.errors import InvalidField
+from services.gateway.inference.prediction import Answer
+from services.gateway.oip import answering, names
+from services.gateway.oip.asking import ALL, Asked, Columns, Wanted, limit_time, refuse_shared_memory, wanted
+from services.gateway.oip.stubs import grpc_service_pb2
+from services.gateway.oip.tensors import CONTENTS, Output, from_contents, from_raw, rows_of, to_list, to_raw
+
+
+def read(request: grpc_service_pb2.ModelInferRequest, size: int) -> Asked:
+    """Raises `InvalidField`, `Unsupported`."""
+    named = names.read(request.model_name, request.model_version, "model_name")
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidField("raw_input_contents", f"has {len(raw)} elements, and there are {len(request.inputs)} inputs.")
+    columns = Columns()
+    for index, tensor in enumerate(request.inputs):
+        path = f"inputs[{index}]"
+        count = rows_of(tensor.shape, f"{path}.shape")
+        columns.add(tensor.name, count, path)
+        if tensor.parameters:
+            refuse_shared_memory(tensor.parameters, path)
+        if raw:
+            columns.cells[tensor.name] = from_raw(raw[index], tensor.datatype, count, f"raw_input_contents[{index}]")
+        else:
+            columns.cells[tensor.name] = from_contents(tensor.contents, tensor.datatype, count, f"{path}.contents")
+    if request.parameters:
+        limit_time(value_of(request.parameters.get("timeout")))
+    outputs = [_wanted(one, f"outputs[{index}]") for index, one in enumerate(request.outputs)] or ALL
+    return Asked(named, request.model_name, request.id, columns.rows(size), outputs, bool(raw))
+
+
+def write(asked: Asked, made: Answer) -> grpc_service_pb2.ModelInferResponse:
+    """The answer."""
+    response = grpc_service_pb2.ModelInferResponse(
+        model_name=asked.name, model_version=str(made.loaded.target.number), id=asked.id
+    )
+    for name, value in answering.parameters(made).items():
+        response.parameters[name].string_param = value
+    for output in answering.outputs(made, asked.wanted):
+        tensor = response.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        if asked.raw:
+            response.raw_output_contents.append(to_raw(output))
+        else:
+            _fill(tensor.contents, output)
+    return response
+
+
+def value_of(parameter: Any) -> object:
+    """The value of an `InferParameter` or `ModelRepositoryParameter`; None for none."""
+    kind = parameter.WhichOneof("parameter_choice") if parameter is not None else None
+    return getattr(parameter, kind) if kind else None
+
+
+def _wanted(sent: grpc_service_pb2.ModelInferRequest.InferRequestedOutputTensor, path: str) -> Wanted:
+    if not sent.parameters:
+        return wanted(sent.name, None, path)
+    refuse_shared_memory(sent.parameters, path)
+    return wanted(sent.name, value_of(sent.parameters.get("classification")), path)
+
+
+def _fill(contents: Any, output: Output) -> None:
+    values = to_list(output)
+    if output.datatype == "BYTES":
+        values = [value.encode() for value in values]
+    getattr(contents, CONTENTS[output.datatype]).extend(values)
