@@ -1,16 +1,21 @@
-"""Does anything that was acknowledged get lost, or counted twice, when services are killed?
+"""Does anything that was acknowledged get lost, or counted twice, when services and engines are killed?
 
     python benchmarks/chaos.py [--kills 20] [--seed 1]
+    python benchmarks/chaos.py --engines real --kills 17      # of each service, and of Kafka and MinIO: 102 in all
 
 Runs the whole loop on YouTube comments with the supervisor of `regrow up`, and kills each service with SIGKILL at 20 seeded
-random moments, from the import on. A sender gives feedback all the while: by prediction id, with features inline, and for
+random moments, from the import on; with real engines on Kafka, MinIO and PostgreSQL, and the first two are killed as well and
+started again on their folders. A sender gives feedback all the while: by prediction id, with features inline, and for
 predictions that never were; it repeats an event until it is acknowledged. When the killing is over nobody helps: the loop must
-end by itself, and the set of acknowledged event ids must be the set in the ledger plus the unmatched table, each once.
+end by itself, the set of acknowledged event ids must be the set in the ledger plus the unmatched table, each once, the
+champion must be the one that was promoted last, and the bytes of every object must have the digest that they were stored with.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import os
 import random
 import signal
@@ -19,15 +24,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import demo_steps as steps
 import demo_youtube as youtube
+from real_engines import Server, kafka_server, minio_server, postgres_server, postgres_url, running
 
 from regrow import CallError, Client
 from regrow.labeling.v1 import feedback_ledger_pb2, feedback_ledger_pb2_grpc
@@ -35,13 +43,41 @@ from regrow.local import Local
 from regrow.local.launcher import not_ready
 from regrow.local.supervisor import SERVICES
 from regrow.paging import iterate
+from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import policies_pb2, runs_pb2
+from services.common.objects import DATASETS, MODELS, objects_from
 from services.common.rpc.client import internal_channel
-from services.common.settings import shared_token
+from services.common.settings import CommonSettings, shared_token
 
 T = TypeVar("T")
 PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
 PATIENCE_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What the services stand on: the settings that choose it, and the servers that are killed, by name."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, Server] = field(default_factory=dict)
+
+
+@contextmanager
+def real_engines(folder: Path) -> Iterator[Engines]:
+    """Kafka and MinIO of our own in the folder, to be killed, and PostgreSQL."""
+    with contextlib.ExitStack() as servers:
+        home = servers.enter_context(tempfile.TemporaryDirectory(prefix="regrow-chaos-postgres-", ignore_cleanup_errors=True))
+        for name in ("kafka", "minio"):
+            (folder / name).mkdir(parents=True)
+        kafka = servers.enter_context(running(kafka_server(folder / "kafka")))
+        minio = servers.enter_context(running(minio_server(folder / "minio")))
+        postgres = servers.enter_context(running(postgres_server(Path(home))))
+        settings = {
+            "REGROW_KAFKA_BOOTSTRAP": kafka.address, "REGROW_MINIO_ENDPOINT": f"http://{minio.address}",
+            "REGROW_MINIO_ACCESS_KEY": "regrow", "REGROW_MINIO_SECRET_KEY": "regrow-secret",
+            "REGROW_DATABASE_URL": postgres_url(postgres),
+        }  # fmt: skip
+        yield Engines(settings=settings, servers={"kafka": kafka, "minio": minio})
 
 
 @dataclass(slots=True)
@@ -49,10 +85,11 @@ class World:
     """What the loop, the killer and the sender share."""
 
     local: Local
+    engines: Engines
     stop: threading.Event = field(default_factory=threading.Event)
     doing: str = "starting"
     kills: list[tuple[float, str, str]] = field(default_factory=list)
-    """Seconds since the beginning, service, what the loop was doing."""
+    """Seconds since the beginning, service or server, what the loop was doing."""
     acknowledged: set[str] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
     """Codes of calls that failed and were repeated."""
@@ -65,8 +102,13 @@ class World:
         return Client(self.local.grpc_address, self.local.admin_key, timeout=20.0, retry_for=PATIENCE_SECONDS)
 
     def persist(self, doing: str, call: Callable[[], T]) -> T:
-        """Does a step, again where a killed process broke it off."""
-        self.doing, give_up = doing, time.monotonic() + PATIENCE_SECONDS
+        """Does a step of the loop, again where a killed process broke it off."""
+        self.doing = doing
+        return self.insist(doing, call)
+
+    def insist(self, doing: str, call: Callable[[], T]) -> T:
+        """The same of what goes on beside the loop."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 return call()
@@ -92,6 +134,13 @@ class Outcome:
     odd: list[str]
     settled: float
     """Seconds from the last kill until everything was applied and every regrowth had ended."""
+    moves: list[registry_pb2.AliasMove]
+    """Of the alias `champion`, the newest first."""
+    champion: str
+    """The version that it names in the end."""
+    objects: int
+    torn: list[str]
+    """Objects whose bytes don't have their digest."""
 
     def problems(self) -> list[str]:
         """What is not as it must be."""
@@ -104,17 +153,34 @@ class Outcome:
         if len(kept) != len(set(kept)):
             twice = [event for event, count in Counter(kept).items() if count > 1]
             found.append(f"{len(twice)} events are kept twice: {twice[:5]}")
+        if self.torn:
+            found.append(f"{len(self.torn)} of {self.objects} objects are torn: {self.torn[:5]}")
+        found += self._champion_problems()
         if not self.regrowths:
             found.append("no regrowth began")
         ended = (policies_pb2.REGROWTH_STATE_PROMOTED, policies_pb2.REGROWTH_STATE_REFUSED)
         found += [f"{one.name}: {steps.state_name(one)}: {one.decision}" for one in self.regrowths if one.state not in ended]
         return found
 
+    def _champion_problems(self) -> Iterator[str]:
+        """There is one champion, the one promoted last, and each took the place of the one before."""
+        promoted = {one.challenger for one in self.regrowths if one.state == policies_pb2.REGROWTH_STATE_PROMOTED}
+        named = [move.to_version for move in self.moves]
+        if named[:1] != [self.champion]:
+            yield f"the champion is {self.champion}, but the last move went to {named[:1]}"
+        if [move.from_version for move in self.moves[:-1]] != named[1:]:
+            yield f"a champion did not take the place of the one before it: {self.moves}"
+        if len(named) != len(set(named)) or set(named[:-1]) != promoted:
+            yield f"the champions were {named}, but the regrowths that promoted made {sorted(promoted)}"
 
-def run(folder: Path, *, kills: int, seed: int, pause: tuple[float, float], least_events: int, feedback_count: int) -> Outcome:
-    """The loop under fire: `kills` of each service, `pause` seconds (from, to) before each."""
-    with Local(data=folder, free_ports=True, tell=lambda line: None) as local:
-        world = World(local)
+
+def run(
+    folder: Path, *, kills: int, seed: int, pause: tuple[float, float], least_events: int, feedback_count: int,
+    engines: Engines = Engines(),
+) -> Outcome:  # fmt: skip
+    """The loop under fire: `kills` of each service and server, `pause` seconds (from, to) before each."""
+    with Local(data=folder, free_ports=True, settings=engines.settings, tell=lambda line: None) as local:
+        world = World(local, engines)
         killer = threading.Thread(target=_kill, args=(world, kills, random.Random(seed), pause), name="killer", daemon=True)
         killer.start()
         with world.client() as client:
@@ -129,22 +195,45 @@ def run(folder: Path, *, kills: int, seed: int, pause: tuple[float, float], leas
             sender.join(PATIENCE_SECONDS)
             begun = time.monotonic()
             regrowths = _settle(world, client, policy)
-            ledger, unmatched = applied(local, client.name("models", "spam"))
+            model = client.name("models", "spam")
+            ledger, unmatched = applied(local, model)
+            champion = client.aliases.GetAlias(registry_pb2.GetAliasRequest(name=f"{model}/aliases/champion"))
+            history = registry_pb2.ListAliasHistoryRequest(name=champion.name, page_size=1000)
+            objects, torn = verified(local)
             assert local.supervisor is not None
             return Outcome(
                 kills=world.kills, restarts={name: child.restarts for name, child in local.supervisor.children.items()},
                 acknowledged=world.acknowledged, ledger=ledger, unmatched=unmatched, regrowths=regrowths,
                 refusals=world.refusals, odd=world.odd, settled=time.monotonic() - begun,
+                moves=list(client.aliases.ListAliasHistory(history).moves), champion=champion.version,
+                objects=objects, torn=torn,
             )  # fmt: skip
 
 
 def _kill(world: World, kills: int, draw: random.Random, pause: tuple[float, float]) -> None:
-    victims = [service for service in SERVICES for _ in range(kills)]
+    victims = [victim for victim in (*SERVICES, *world.engines.servers) for _ in range(kills)]
     draw.shuffle(victims)
-    for service in victims:
+    starting: dict[str, threading.Thread] = {}
+    for victim in victims:
         time.sleep(draw.uniform(*pause))
-        os.kill(_process_of(world.local, service), signal.SIGKILL)
-        world.kills.append((time.monotonic() - world.begun, service, world.doing))
+        if (server := world.engines.servers.get(victim)) is None:
+            os.kill(_process_of(world.local, victim), signal.SIGKILL)
+        else:
+            if victim in starting:
+                starting[victim].join()
+            server.kill()
+            starting[victim] = threading.Timer(draw.uniform(0, 2), _start, args=(world, server))
+            starting[victim].start()
+        world.kills.append((time.monotonic() - world.begun, victim, world.doing))
+    for last in starting.values():
+        last.join()
+
+
+def _start(world: World, server: Server) -> None:
+    try:
+        server.start()
+    except RuntimeError as error:
+        world.odd.append(str(error))
 
 
 def _process_of(local: Local, service: str) -> int:
@@ -190,7 +279,6 @@ def _send(world: World, rows: youtube.Comments, draw: random.Random) -> None:
         for number, row in _forever(rows.production):
             if world.stop.is_set():
                 return
-            doing = world.doing
             one = {"event_id": f"event-{number}", "class_names": row["label"], "source": "moderators"}
             kind = draw.random()
             if kind < 0.1:
@@ -198,9 +286,9 @@ def _send(world: World, rows: youtube.Comments, draw: random.Random) -> None:
             elif kind < 0.2:
                 one["features"] = {"text": row["text"]}
             else:
-                answer = world.persist(doing, lambda text=row["text"]: client.predict("spam", [{"text": text}]))
+                answer = world.insist("sending", lambda text=row["text"]: client.predict("spam", [{"text": text}]))
                 one["prediction_id"] = answer.predictions[0].prediction_id
-            world.acknowledged.update(world.persist(doing, lambda event=one: client.send_feedback("spam", [event])))
+            world.acknowledged.update(world.insist("sending", lambda event=one: client.send_feedback("spam", [event])))
             time.sleep(0.05)
 
 
@@ -244,17 +332,34 @@ def applied(local: Local, model: str) -> tuple[list[str], list[str]]:
     return list(answer.ledger_event_ids), list(answer.unmatched_event_ids)
 
 
+def verified(local: Local) -> tuple[int, list[str]]:
+    """How many objects there are, and those whose bytes don't have the digest that the store tells."""
+    settings = {name.removeprefix("REGROW_").lower(): value for name, value in local.environment.items()}
+    store = objects_from(CommonSettings(**{name: settings[name] for name in settings if name in CommonSettings.model_fields}))
+    found = [one for bucket in (DATASETS, MODELS) for one in store.list(bucket)]
+    torn = []
+    for one in found:
+        sha256 = hashlib.sha256()
+        for piece in store.read(one.bucket, one.key, length=one.size):
+            sha256.update(piece)
+        if f"sha256:{sha256.hexdigest()}" != one.digest:
+            torn.append(f"{one.bucket}/{one.key}")
+    return len(found), torn
+
+
 def show(outcome: Outcome) -> None:
     """The report."""
     say = sys.stdout.write
-    killed, moments = Counter(service for _, service, _ in outcome.kills), Counter(doing for _, _, doing in outcome.kills)
-    say(f"\n{'service':<10} {'killed':>7} {'started again':>14}\n")
-    for service in SERVICES:
-        say(f"{service:<10} {killed[service]:>7} {outcome.restarts[service]:>14}\n")
+    killed, moments = Counter(victim for _, victim, _ in outcome.kills), Counter(doing for _, _, doing in outcome.kills)
+    say(f"\n{'':<10} {'killed':>7} {'started again':>14}\n")
+    for victim in dict.fromkeys((*SERVICES, *killed)):
+        say(f"{victim:<10} {killed[victim]:>7} {outcome.restarts.get(victim, killed[victim]):>14}\n")
     say(f"while: {', '.join(f'{doing} {count}' for doing, count in moments.most_common())}\n")
     say(
         f"acknowledged {len(outcome.acknowledged)} = {len(outcome.ledger)} in the ledger + {len(outcome.unmatched)} unmatched\n"
     )
+    say(f"objects: {outcome.objects}, torn: {len(outcome.torn)}\n")
+    say(f"champions in turn: {len(outcome.moves)}, now {outcome.champion}\n")
     states = Counter(steps.state_name(one) for one in outcome.regrowths)
     say(f"regrowths: {dict(states)}; all was quiet {outcome.settled:.1f} s after the last kill\n")
     say(f"calls that were broken off and repeated by the caller: {dict(outcome.refusals)}\n")
@@ -262,14 +367,19 @@ def show(outcome: Outcome) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of each service")
+    parser.add_argument("--kills", type=int, default=20, help="of each service and server")
+    parser.add_argument("--engines", choices=("embedded", "real"), default="embedded")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, nargs=2, default=(1.0, 6.0), help="seconds before a kill, from and to")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="regrow-chaos-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="regrow-chaos-", ignore_cleanup_errors=True) as folder,
+        real_engines(Path(folder) / "engines") if asked.engines == "real" else contextlib.nullcontext(Engines()) as engines,
+    ):
         outcome = run(
-            Path(folder), kills=asked.kills, seed=asked.seed, pause=tuple(asked.pause), least_events=400, feedback_count=300
-        )
+            Path(folder) / "data", kills=asked.kills, seed=asked.seed, pause=tuple(asked.pause), least_events=400,
+            feedback_count=300, engines=engines,
+        )  # fmt: skip
     show(outcome)
     sys.exit("\n".join(outcome.problems()) or None)
 

@@ -416,7 +416,9 @@ class DatasetService:
             datasets_pb2.ExportDatasetRequest,
             httpbody_pb2.HttpBody,
         )
-        """Streams a version as a file. Returns `NOT_FOUND` if it does not exist."""
+        """Streams a version as a file; or, where `link` asks and the object store has an address for callers, one message of
+        type `text/uri-list` with a link to it. Returns `NOT_FOUND` if it does not exist.
+        """
 
 
 class VoteService:
@@ -840,7 +842,10 @@ class ArtifactService:
             registry_pb2.DownloadArtifactRequest,
             httpbody_pb2.HttpBody,
         )
-        """Streams one part's bytes, checked against its digest. Returns `NOT_FOUND` if the version has no such part."""
+        """Streams one part's bytes, checked against its digest; or, where `link` asks and the object store has an address
+        for callers, one message of type `text/uri-list` with a link to them. Returns `NOT_FOUND` if the version has no
+        such part.
+        """
 
 
 class DesignService:

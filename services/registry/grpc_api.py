@@ -18,6 +18,7 @@ from regrow.registry.v1 import registry_pb2 as pb
 from regrow.registry.v1 import registry_pb2_grpc as rpc
 from services.common.errors import InvalidField, PermissionDenied
 from services.common.idempotency import fingerprint
+from services.common.objects.port import LINK_TYPE
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
 from services.registry.bundles import MANIFEST
 from services.registry.handlers import ANY, Registry
@@ -174,6 +175,9 @@ class Artifacts(rpc.ArtifactServiceServicer):
 
     def DownloadArtifact(self, request: pb.DownloadArtifactRequest, context: _Context) -> Iterator[HttpBody]:
         """See the proto."""
+        if request.link and (link := self._registry.link_artifact(request.name)) is not None:
+            yield HttpBody(content_type=LINK_TYPE, data=f"{link}\r\n".encode())
+            return
         part, chunks = self._registry.open_artifact(request.name)
         kind = "application/json" if part.name == MANIFEST else "application/octet-stream"
         for chunk in chunks:

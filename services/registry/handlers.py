@@ -16,9 +16,9 @@ from services.common.database import Database
 from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, NotFound
 from services.common.listing import Asked
 from services.common.names import check_id, parse
-from services.common.objects.port import ObjectStore
+from services.common.objects.port import LINK_LIFE, MODELS, ObjectStore
 from services.common.paging import part_of
-from services.registry.bundles import read_verified, verify
+from services.registry.bundles import key_of, read_verified, verify
 from services.registry.models import (
     ARTIFACT,
     PROJECT,
@@ -225,12 +225,21 @@ class Registry:
 
     def open_artifact(self, name: str) -> tuple[Part, Iterator[bytes]]:
         """A part of a version and its bytes, verified while they are read. Raises `NotFound`; reading, `DigestMismatch`."""
+        part = self._part(name)
+        return part, read_verified(self._objects, part)
+
+    def link_artifact(self, name: str) -> str | None:
+        """A link to a part's bytes, where the store has an address for callers. Raises `NotFound`."""
+        part = self._part(name)
+        return self._objects.presigned(MODELS, key_of(part.digest), expires=LINK_LIFE, file_name=part.name)
+
+    def _part(self, name: str) -> Part:
         head, _, hexadecimal = name.rpartition("/artifacts/")
         if not head:
             parse(ARTIFACT, name)
         for part in self.get_version(head).parts:
             if part.digest == f"sha256:{hexadecimal}":
-                return part, read_verified(self._objects, part)
+                return part
         raise NotFound("artifact", name, "ListArtifacts shows those of the version.")
 
     @contextmanager

@@ -1,4 +1,7 @@
-"""The whole loop through four real services on the embedded engines: from a file to a model that regrows from feedback."""
+"""The whole loop through four real services: from a file to a model that regrows from feedback.
+
+On the embedded engines, and on Kafka, MinIO and PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 import random
 import unicodedata
 import urllib.request
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import demo_steps as steps
@@ -16,12 +21,16 @@ from feedback_loop import gold_rows
 from open_loop import OpenLoop, only_ever_newer, verdict
 
 from regrow import CallError, Client
-from regrow.labeling.v1 import label_sets_pb2
+from regrow.labeling.v1 import datasets_pb2, label_sets_pb2
 from regrow.local import Local
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import policies_pb2, runs_pb2
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.parametrize("engines", ["embedded", "kafka+minio+postgres"], indirect=True, scope="module"),
+]
 GOLD, FEEDBACK = 20, 300
 
 
@@ -134,6 +143,26 @@ def test_the_label_set_of_a_regrowth_holds_the_rows_that_feedback_brought_but_th
     assert (stats.votes, stats.used, stats.unmatched, stats.lag) == (FEEDBACK, FEEDBACK, 0, 0)
 
 
+def test_large_files_come_as_bytes_or_where_the_store_has_an_address_as_a_link(
+    client: Client, rest: Rest, engines: Mapping[str, str], champion: dict[str, str]
+):
+    version = champion["told-the-truth"]
+    parts = client.artifacts.ListArtifacts(registry_pb2.ListArtifactsRequest(parent=version)).artifacts
+    exported = b"".join(piece.data for piece in client.datasets.ExportDataset(
+        datasets_pb2.ExportDatasetRequest(name=client.name("datasets", "told-the-truth") + "/versions/1")
+    ))  # fmt: skip
+    files = {f"/v1/{one.name}:download": one.digest for one in parts}
+    files[f"/v1/{client.name('datasets', 'told-the-truth')}/versions/1:export"] = f"sha256:{sha256(exported).hexdigest()}"
+    for path, digest in files.items():
+        for _ in range(2):  # an export is made once, and found the second time
+            kind, content = _downloaded(f"{rest.url}{path}?link=true", rest.key)
+            assert (kind == "text/uri-list") == ("REGROW_MINIO_ENDPOINT" in engines)
+            if kind == "text/uri-list":
+                assert content.startswith(engines["REGROW_MINIO_PUBLIC_ENDPOINT"].encode())
+                _, content = _downloaded(content.decode().strip())
+            assert f"sha256:{sha256(content).hexdigest()}" == digest
+
+
 def test_a_call_without_a_key_is_refused_over_rest_and_grpc(local: Local, champion: dict[str, str]):
     with Client(local.grpc_address, "rg_wrong", retry_for=0) as stranger, pytest.raises(CallError) as refused:
         stranger.predict("told-the-truth", [{"text": "let me in"}])
@@ -157,6 +186,12 @@ def _normal(text: str) -> str:
 
 def _runs(client: Client) -> list[runs_pb2.Run]:
     return list(client.runs.ListRuns(runs_pb2.ListRunsRequest(parent=f"projects/{client.project}")).runs)
+
+
+def _downloaded(url: str, key: str = "") -> tuple[str, bytes]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers.get_content_type(), answer.read()
 
 
 def _status_without_key(url: str) -> int:

@@ -138,6 +138,8 @@ def test_a_version_travels_from_bundle_to_champion_to_download(
     chunks = list(ada.artifacts.DownloadArtifact(pb.DownloadArtifactRequest(name=graph.name)))
     assert b"".join(chunk.data for chunk in chunks) == content
     assert len(chunks) > 1
+    asked_for_a_link = ada.artifacts.DownloadArtifact(pb.DownloadArtifactRequest(name=graph.name, link=True))
+    assert b"".join(chunk.data for chunk in asked_for_a_link) == content  # a folder has no address for callers
     (only,) = ada.artifacts.DownloadArtifact(pb.DownloadArtifactRequest(name=manifest.name))
     assert only.content_type == "application/json"
     assert json.loads(only.data)["parts"][0]["digest"] == graph.digest

@@ -247,9 +247,11 @@ class ListRowsResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[Row, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ExportDatasetRequest(_message.Message):
-    __slots__ = ("name", "format")
+    __slots__ = ("name", "format", "link")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
     name: str
     format: FileFormat
-    def __init__(self, name: _Optional[str] = ..., format: _Optional[_Union[FileFormat, str]] = ...) -> None: ...
+    link: bool
+    def __init__(self, name: _Optional[str] = ..., format: _Optional[_Union[FileFormat, str]] = ..., link: _Optional[bool] = ...) -> None: ...

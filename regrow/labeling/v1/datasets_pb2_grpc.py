@@ -176,7 +176,8 @@ class DatasetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportDataset(self, request, context):
-        """Streams a version as a file. Returns `NOT_FOUND` if it does not exist.
+        """Streams a version as a file; or, where `link` asks and the object store has an address for callers, one message of type
+        `text/uri-list` with a link to it. Returns `NOT_FOUND` if it does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

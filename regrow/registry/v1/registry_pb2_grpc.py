@@ -852,7 +852,8 @@ class ArtifactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadArtifact(self, request, context):
-        """Streams one part's bytes, checked against its digest. Returns `NOT_FOUND` if the version has no such part.
+        """Streams one part's bytes, checked against its digest; or, where `link` asks and the object store has an address for callers,
+        one message of type `text/uri-list` with a link to them. Returns `NOT_FOUND` if the version has no such part.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tempfile
 import threading
 import uuid
@@ -144,7 +145,8 @@ class MinioStore:
         place = self._look(bucket, key).place
         if self._address.public is None:
             return None
-        named: DictType = {"response-content-disposition": f'attachment; filename="{file_name}"'}
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name)
+        named: DictType = {"response-content-disposition": f'attachment; filename="{plain}"'}
         link: str = self._address.public.presigned_get_object(
             place.server_bucket, place.server_key, expires, response_headers=named
         )

@@ -13,6 +13,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+LINK_LIFE = timedelta(minutes=10)
+"""How long a link that is handed out stays good."""
+
+LINK_TYPE = "text/uri-list"
+"""The content type of an answer that is a link (RFC 2483)."""
+
 DATASETS = "regrow-datasets"
 MODELS = "regrow-models"
 

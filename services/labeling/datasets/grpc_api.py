@@ -22,6 +22,7 @@ from services.common.frames.profile import ColumnProfile
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
 from services.common.listing import asked
+from services.common.objects.port import LINK_TYPE
 from services.common.paging import encode_token, page
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.intake import ImportOrder
@@ -124,6 +125,9 @@ class DatasetServicer(rpc.DatasetServiceServicer):
     def ExportDataset(self, request: pb.ExportDatasetRequest, context: _Context) -> Iterator[HttpBody]:
         """See the proto."""
         file_format = _FORMATS.get(request.format, Format.CSV)
+        if request.link and (link := self._datasets.export_link(request.name, file_format)) is not None:
+            yield HttpBody(content_type=LINK_TYPE, data=f"{link}\r\n".encode())
+            return
         for chunk in self._datasets.export(request.name, file_format):
             yield HttpBody(content_type=CONTENT_TYPES[file_format], data=chunk)
 

@@ -7,6 +7,7 @@ all. Two writers of one data set: the slower one finds a newer version at its co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from services.common import names
 from services.common.database import Database, now
-from services.common.errors import Busy, EtagMismatch, FailedPrecondition, TooLarge
+from services.common.errors import AlreadyExists, Busy, EtagMismatch, FailedPrecondition, TooLarge
 from services.common.frames import parquet
 from services.common.frames.export import export
 from services.common.frames.kinds import Kind, listed
@@ -24,7 +25,7 @@ from services.common.frames.profile import Profile, profile_of_batches
 from services.common.frames.sniffing import Format, readable_size
 from services.common.idempotency import recall, remember
 from services.common.listing import Asked
-from services.common.objects.port import DATASETS, ObjectStore
+from services.common.objects.port import DATASETS, LINK_LIFE, ObjectStore
 from services.common.paging import Page
 from services.labeling.datasets import profiles, retyping, storage
 from services.labeling.datasets.intake import BIRTH, ImportOrder, Intake
@@ -190,6 +191,18 @@ class Datasets:
         """The version as a file, in chunks. Raises `NotFound` at the call."""
         version = self.version(name)
         return export(self.read(version), version.schema, file_format)
+
+    def export_link(self, name: str, file_format: Format) -> str | None:
+        """A link to the version as a file, made once; None where the store has no address for callers. Raises `NotFound`."""
+        version = self.version(name)
+        if self._objects.presigned(DATASETS, version.object_key, expires=LINK_LIFE, file_name="") is None:
+            return None
+        key = f"{self.get(version.dataset).root}/exports/{version.number}.{file_format}"
+        if not self._objects.exists(DATASETS, key):
+            with suppress(AlreadyExists):  # another call was faster; its file is the same
+                self._objects.put(DATASETS, key, self.export(version.name, file_format), if_absent=True)
+        file_name = f"{version.dataset.rpartition('/')[2]}-{version.number}.{file_format}"
+        return self._objects.presigned(DATASETS, key, expires=LINK_LIFE, file_name=file_name)
 
     def _objects_of(self, dataset: Dataset) -> list[str]:
         """Its own, and those of label sets and votes beside them; not those of an import of the same name that is under way."""
