@@ -10,6 +10,7 @@ from typing import Any
 
 from regrow.gateway.v1 import gateway_pb2
 from services.common.database import now
+from services.common.durations import span
 from services.common.errors import InvalidField
 from services.common.names import parse
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
@@ -103,7 +104,7 @@ class KeyApi:
     async def rotate(self, request: gateway_pb2.RotateKeyRequest) -> gateway_pb2.RotateKeyResponse:
         """The new secret, this one time."""
         key_id = parse("keys/{key}", request.name)["key"]
-        grace = request.grace.ToTimedelta() if request.HasField("grace") else DEFAULT_GRACE
+        grace = span(request.grace, "grace") if request.HasField("grace") else DEFAULT_GRACE
         key, secret = await asyncio.to_thread(self._keys.rotate, current_principal(), key_id, grace)
         self._ring.put(key)
         return gateway_pb2.RotateKeyResponse(key=self._proto(key), secret=secret)

@@ -13,14 +13,18 @@ import pytest
 from gateway_world import RunningGateway, World
 from google.longrunning import operations_pb2 as lro
 from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
 
 from regrow import CallError, Client
+from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2, problem_specs_pb2
 from services.gateway.operations.preference import preferred
 from services.gateway.operations.rules import eligible, is_repeatable
 
 SPEC = "/v1/projects/shop/problemSpecs?problem_spec_id="
 ASYNC = {"prefer": "respond-async"}
+NOBODYS = "projects/shop/operations/nobodys"
+ENDLESS = Duration(seconds=1 << 62)
 
 
 @pytest.fixture
@@ -46,6 +50,20 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     while not true():
         assert time.monotonic() < give_up, "it didn't come true in time"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("ask", "field"),
+    [
+        (lambda client: client.operations.WaitOperation(lro.WaitOperationRequest(name=NOBODYS, timeout=ENDLESS)), "timeout"),
+        (lambda client: client.keys.RotateKey(gateway_pb2.RotateKeyRequest(name="keys/a", grace=ENDLESS)), "grace"),
+    ],
+)
+def test_a_time_that_no_duration_can_be_is_refused(client: Client, ask: Any, field: str) -> None:
+    with pytest.raises(CallError) as refused:
+        ask(client)
+    assert refused.value.reason.startswith("INVALID_FIELD")
+    assert field in refused.value.fields
 
 
 def test_a_slow_call_is_answered_at_once_and_ends_with_its_own_answer(call, ended, world: World) -> None:

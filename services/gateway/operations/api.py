@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from regrow.gateway.v1 import operations_pb2
 from services.common.database import Database, now
+from services.common.durations import span
 from services.common.errors import Busy, InvalidField, RequestIdReused
 from services.common.listing import Asked
 from services.common.names import parse
@@ -119,7 +120,7 @@ class Operations:
 
     async def wait(self, request: pb.WaitOperationRequest) -> pb.Operation:
         """The operation when it has ended, or as it is when the time is over. No time given: as long as the call may take."""
-        wished = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else None
+        wished = span(request.timeout, "timeout").total_seconds() if request.HasField("timeout") else None
         most = max((seconds_left() or _LOOK_SECONDS) - _MARGIN_SECONDS, 0.0)
         return self._proto(await self.await_end(request.name, most if wished is None else min(max(wished, 0.0), most)))
 

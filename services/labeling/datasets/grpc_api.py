@@ -7,7 +7,6 @@ from datetime import datetime
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.labeling.v1 import datasets_pb2 as pb
@@ -24,6 +23,7 @@ from services.common.idempotency import fingerprint
 from services.common.listing import asked
 from services.common.objects.port import LINK_TYPE
 from services.common.paging import encode_token, page
+from services.common.structs import plain_struct
 from services.labeling.datasets.handlers import Datasets
 from services.labeling.datasets.intake import ImportOrder
 from services.labeling.datasets.model import Dataset, Version
@@ -96,7 +96,7 @@ class DatasetServicer(rpc.DatasetServiceServicer):
 
     def AppendRows(self, request: pb.AppendRowsRequest, context: _Context) -> pb.DatasetVersion:
         """See the proto."""
-        rows = [MessageToDict(row) for row in request.rows]
+        rows = [plain_struct(row) for row in request.rows]
         version = self._datasets.append_rows(
             request.name, rows, request_id=request.request_id, fingerprint=fingerprint(request)
         )

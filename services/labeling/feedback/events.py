@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.events.v1 import events_pb2
 from services.common import names
 from services.common.errors import InvalidField
 from services.common.events.port import Record
+from services.common.structs import plain_struct
 from services.labeling.feedback.rules import FeedbackEvent, Origin, PredictionEvent
 
 _MODEL = "projects/{project}/models/{model}"
@@ -89,20 +89,4 @@ def _source(name: str) -> str:
 
 
 def _text(features: Struct) -> str:
-    return json.dumps({key: _plain(value) for key, value in features.fields.items()}, ensure_ascii=False)
-
-
-def _plain(value: Value) -> object:
-    """As JSON has it; numbers that JSON doesn't know (NaN, infinity) are missing values."""
-    kind = value.WhichOneof("kind")
-    if kind == "number_value":
-        return value.number_value if math.isfinite(value.number_value) else None
-    if kind == "struct_value":
-        return {key: _plain(inner) for key, inner in value.struct_value.fields.items()}
-    if kind == "list_value":
-        return _plain_list(value.list_value)
-    return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _plain_list(values: ListValue) -> list[object]:
-    return [_plain(value) for value in values.values]
+    return json.dumps(plain_struct(features), ensure_ascii=False)

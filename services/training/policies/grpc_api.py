@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from regrow.labeling.v1.feedback_ledger_pb2 import PartitionOffset
 from regrow.training.v1 import policies_pb2 as pb
 from regrow.training.v1 import policies_pb2_grpc as rpc
+from services.common.durations import span
 from services.common.idempotency import fingerprint
 from services.common.listing import asked
 from services.common.masks import merge, paths
@@ -90,8 +91,8 @@ def _rules(policy: pb.Policy) -> Rules:
     return Rules(
         alias=policy.alias or DEFAULT_ALIAS,
         feedback_count=policy.feedback_count,
-        max_age_seconds=policy.max_age.ToTimedelta().total_seconds() if policy.HasField("max_age") else 0.0,
-        min_interval_seconds=policy.min_interval.ToTimedelta().total_seconds() if policy.HasField("min_interval") else 0.0,
+        max_age_seconds=span(policy.max_age, "policy.max_age").total_seconds(),
+        min_interval_seconds=span(policy.min_interval, "policy.min_interval").total_seconds(),
         tolerance=policy.tolerance,
         significance=policy.significance or DEFAULT_SIGNIFICANCE,
         promote_on_tie=policy.promote_on_tie,

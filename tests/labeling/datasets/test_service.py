@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 
 import pytest
@@ -234,6 +235,15 @@ def test_appended_rows_that_do_not_fit_are_named(import_content, service):
             row(age="old"), row(age="NA", nonsense=1), row(joined=[1]),
         ]))  # fmt: skip
     assert {p.field for p in caught.value.problems} == {"rows[0].age", "rows[1].nonsense", "rows[2].joined"}
+
+
+def test_an_appended_number_that_json_does_not_know_is_a_missing_cell(import_content, service):
+    import_content()
+    longer = service.AppendRows(pb.AppendRowsRequest(name=PEOPLE, rows=[
+        row(text="odd", age=math.nan), row(text="odder", age=math.inf),
+    ]))  # fmt: skip
+    page = service.ListRows(pb.ListRowsRequest(parent=longer.name, page_size=1000))
+    assert [r.values["age"] for r in page.rows[50:]] == [None, None]
 
 
 def test_appending_with_the_same_request_id_appends_once(import_content, service):
