@@ -15,6 +15,12 @@ from real_engines import kafka, minio, postgres, postgres_database
 __all__ = ["kafka", "minio", "postgres", "postgres_database"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz", type=int, default=1, help="so many times the random requests of tests/hostile; over 1, others in each run"
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.getreports("skipped") if report.longrepr)
     for reason, count in reasons.most_common():

@@ -1,0 +1,107 @@
+"""One system of four real services with a served model for all hostile callers, and what must hold of each answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from regrow import Client
+from regrow.gateway.v1 import gateway_pb2
+from regrow.local import Local
+
+_LEAKS = re.compile(
+    r"Traceback|site-packages|File \"|\.py\b|<class |object at 0x|sqlite3?\.|psycopg|sqlalchemy|alembic|duckdb\.|pyarrow\."
+    r"|grpc\._|Error\(|Exception\b|/work/|/tmp/|/home/|/root/|pytest-of"
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system, a model in it, and the names that hostile requests are built around."""
+
+    local: Local
+    client: Client
+    names: Mapping[str, str]
+    """Route pattern of a resource to the name of one that exists."""
+    processes: frozenset[int]
+
+    def problem(self, text: str, *, sent: str = "") -> str:
+        """What is wrong with the text of an answer: words of the inside that the caller didn't send itself."""
+        found = [leak for leak in _LEAKS.findall(text) if leak not in sent]
+        return f"leaks {found}: {text[:300]}" if found else ""
+
+
+@contextmanager
+def running_system(data: Path) -> Iterator[System]:
+    """Four services in processes of their own, and a model that is served."""
+    with Local(data=data, free_ports=True) as local, Client(local.grpc_address, local.admin_key) as client:
+        names = _made(client, data)
+        yield System(local, client, names, services_below(os.getpid()))
+
+
+def _made(client: Client, data: Path) -> dict[str, str]:
+    """Trains and promotes; one resource of each kind, by the pattern of its name."""
+    lines = ["text,likes,label"]
+    for number in range(160):
+        words = "win free money now" if number % 2 else "lunch meeting tomorrow"
+        lines.append(f"{words} {number % 13},{number % 7},{'spam' if number % 2 else 'ham'}")
+    (data / "mail.csv").write_text("\n".join(lines))
+    client.import_file(data / "mail.csv", dataset_id="mail")
+    client.create_spec("mail", dataset="mail", target="label")
+    labels = client.create_label_set("mail", problem_spec="mail", label_set_id="gold")
+    run = client.wait_for_run(client.create_run(labels.name, model="mail", express=True).name)
+    client.promote(run.version, why="to be served")
+    model, dataset = run.version.rpartition("/versions/")[0], client.name("datasets", "mail")
+    key = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(role=gateway_pb2.ROLE_VIEWER))).key
+    return {
+        "keys/*": key.name, "projects/*": client.name("datasets", "mail").rpartition("/datasets/")[0],
+        "projects/*/datasets/*": dataset, "projects/*/datasets/*/versions/*": f"{dataset}/versions/1",
+        "projects/*/problemSpecs/*": client.name("problemSpecs", "mail"),
+        "projects/*/datasets/*/labelSets/*": labels.name, "projects/*/runs/*": run.name,
+        "projects/*/models/*": model, "projects/*/models/*/versions/*": run.version,
+        "projects/*/models/*/aliases/*": f"{model}/aliases/champion",
+    }  # fmt: skip
+
+
+def services_below(pid: int) -> frozenset[int]:
+    """The processes of the four services among the descendants of a process."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+    found, waiting = set(), {pid}
+    while waiting:
+        waiting = {child for child, parent in parents.items() if parent in waiting}
+        found |= waiting
+    return frozenset(one for one in found if _is_service(one))
+
+
+def _is_service(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return any(word.startswith(b"services.") and word.count(b".") == 1 for word in words)
+
+
+def unexpected(system: System) -> list[str]:
+    """Log lines about what nobody foresaw, of all services."""
+    found: list[str] = []
+    for file in sorted(Path(system.local.data, "logs").glob("*")):
+        for line in file.read_text(errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and entry.get("event") in ("unexpected", "record_failed"):
+                where = entry.get("place") or entry.get("record")
+                found.append(f"{file.name}: {where}: {str(entry.get('exception'))[-700:]}")
+    return found
