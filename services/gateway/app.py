@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -265,6 +266,8 @@ async def run(settings: GatewaySettings) -> None:
     """Runs until SIGTERM or SIGINT, then drains; a second signal cuts the running calls."""
     gateway, _ = await open_gateway(settings, on_first_key=partial(_print_key, FIRST_KEY))
     end_tracing = start_tracing(GATEWAY, settings)
+    gc.collect()
+    gc.freeze()  # what a start made stays; collections needn't look at it each time a batch of events is made
     close_metrics = serve_metrics(GATEWAY, settings.metrics_address) if settings.metrics_address else None
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from kafka import KafkaProducer, errors
+from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 
 from services.common.errors import InvalidField, NotFound, RegrowError, TooLarge
@@ -67,7 +68,11 @@ class KafkaAppender:
             producer = self._ready()
             try:
                 name = self._access.topic(topic)
-                sent = [producer.send(name, value, key=key, headers=headers) for key, value, headers in messages]
+                places = _places(sorted(producer.partitions_for(name)), {key for key, _, _ in messages})
+                sent = [
+                    producer.send(name, value, key=key, headers=headers, partition=places[key])
+                    for key, value, headers in messages
+                ]
                 return _settled(sent, deadline + _GRACE_SECONDS)
             except FAILURES as error:
                 raise self._failed(producer, topic, error) from None
@@ -125,6 +130,11 @@ class KafkaAppender:
             with self._room:
                 self._waiting -= size
                 self._room.notify_all()
+
+
+def _places(partitions: Sequence[int], keys: set[bytes]) -> dict[bytes, int]:
+    """Where Kafka's default partitioner puts each key. Asked once for a key: in Python it takes a third of a record's time."""
+    return {key: partitions[(murmur2(key) & 0x7FFFFFFF) % len(partitions)] for key in keys}
 
 
 class _UnsettledError(errors.KafkaTimeoutError):  # type: ignore[misc]

@@ -58,26 +58,26 @@ class Batch:
         return self._made
 
     def _make(self) -> list[Event]:
+        """Protobuf reads messages that follow one another as one, so what events have in common is written once for all."""
         accepted, principal, spec = Timestamp(), self._principal, self._spec
         accepted.FromDatetime(self._time)
+        shared = events_pb2.Feedback(
+            model=self._model, problem_spec=spec.name, dataset=spec.dataset, accept_time=accepted, key_id=principal.key_id
+        ).SerializeToString()
         source = principal.name or principal.key_id
         common = {**_ENVELOPE, "ce_time": self._time.isoformat(), **self._trace}
         events: list[Event] = []
         for one, event_id in zip(self.sent, self._ids, strict=True):
-            payload = events_pb2.Feedback(
+            own = events_pb2.Feedback(
                 event_id=event_id,
-                model=self._model,
                 prediction_id=one.prediction_id,
                 features=one.features if one.HasField("features") else None,
                 class_names=[name.strip() for name in one.class_names],
                 source=one.source.strip() or source,
-                problem_spec=spec.name,
-                dataset=spec.dataset,
                 observe_time=one.observe_time if one.HasField("observe_time") else accepted,
-                accept_time=accepted,
-                key_id=principal.key_id,
             )
-            events.append(Event(key=self._model, value=payload.SerializeToString(), headers={**common, "ce_id": event_id}))
+            headers = {**common, "ce_id": event_id}
+            events.append(Event(key=self._model, value=own.SerializeToString() + shared, headers=headers))
         return events
 
 
