@@ -6,6 +6,7 @@ grpcurl -plaintext [-H 'name: value']... [-d JSON] host:port list | describe SYM
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,9 +53,21 @@ class Server:
         )
         found = stub(request, metadata=metadata, timeout=30)
         messages = found if method.server_streaming else [found]
-        return [json_format.MessageToDict(one, descriptor_pool=self._pool) for one in messages]
+        return [self._shown(one) for one in messages]
 
-    def _learn(self, symbol: str) -> None:
+    def _shown(self, message: Any) -> dict[str, Any]:
+        """As JSON has it; types inside an Any are asked for as they come up."""
+        while True:
+            try:
+                return json_format.MessageToDict(message, descriptor_pool=self._pool)
+            except (TypeError, json_format.Error) as error:
+                unknown = re.search(r"type\.googleapis\.com/([\w.]+)", str(error))
+                if unknown is None or not self._learn(unknown[1]):
+                    raise
+
+    def _learn(self, symbol: str) -> bool:
+        """Whether anything was new."""
+        before = len(self._known)
         answer = self._ask(pb.ServerReflectionRequest(file_containing_symbol=symbol))
         if answer.HasField("error_response"):
             raise LookupError(answer.error_response.error_message)
@@ -62,6 +75,7 @@ class Server:
         left = {file.name: file for file in files}
         for name in list(left):
             self._add(name, left)
+        return len(self._known) > before
 
     def _add(self, name: str, left: dict[str, descriptor_pb2.FileDescriptorProto]) -> None:
         """Adds a file behind those that it needs."""
