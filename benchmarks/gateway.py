@@ -72,10 +72,12 @@ class Measured:
 
 
 @asynccontextmanager
-async def process(arguments: list[str], environment: dict[str, str], port: int) -> AsyncIterator[int]:
+async def process(
+    arguments: list[str], environment: dict[str, str], port: int, python: str = sys.executable
+) -> AsyncIterator[int]:
     """A server process that listens; its process id."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        python, *arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -120,7 +122,10 @@ def cpu_seconds(pid: int) -> float:
 
 async def rest_asks(port: int, path: str, key: str, body: bytes) -> list[Ask]:
     """Calls over kept connections, written as bytes: the client must not be what is measured."""
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     request = head.encode() + body
 
     async def connect() -> Ask:

@@ -61,6 +61,7 @@ class Appender:
         self._entries: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._lingering = False
         self._pending = 0
         self._bytes = 0
         self._thread = threading.Thread(target=self._run, name=f"append-{topic}", daemon=True)
@@ -86,7 +87,8 @@ class Appender:
             self._pending += count
             self._bytes += size
             self._entries.append(Entry(make=make, count=count, size=size, done=done, arrived=time.monotonic()))
-            self._changed.notify()
+            if not self._lingering or self._pending >= _MOST_EVENTS:  # to wake a thread costs as much as a small prediction
+                self._changed.notify()
             return True
 
     def close(self, seconds: float) -> int:
@@ -108,7 +110,9 @@ class Appender:
             while not self._entries and not self._closing:
                 self._changed.wait()
             if self._linger and not self._closing and self._pending < _MOST_EVENTS:
+                self._lingering = True
                 self._changed.wait_for(lambda: self._closing or self._pending >= _MOST_EVENTS, self._linger)
+                self._lingering = False
             batch: list[Entry] = []
             count = 0
             while self._entries and (not batch or count + self._entries[0].count <= _MOST_EVENTS):

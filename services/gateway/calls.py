@@ -61,6 +61,8 @@ _UNLOGGED = frozenset({
 _RATE = (b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset")
 _BEFORE_SECONDS = 2.0
 """How long a change waits for what was before it."""
+_NO_FAULT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
+"""Codes of the server's side that no operator needs to look into."""
 
 _ASK_NOBODY = ("labeling", "training")
 """Services that know names alone: that a project exists is checked for them. The registry knows by itself."""
@@ -287,7 +289,7 @@ def _observe(method: Method, call: Call, code: grpc.StatusCode, reason: str, sec
     durations.observe(seconds)
     if code is grpc.StatusCode.OK and method.path in _UNLOGGED:
         return
-    failed = HTTP_STATUS[code] >= 500 and code is not grpc.StatusCode.UNAVAILABLE
+    failed = HTTP_STATUS[code] >= 500 and code not in _NO_FAULT
     who = call.principal.key_id if call.principal is not None else ""
     (log.error if failed else log.info)(
         "rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4), key_id=who

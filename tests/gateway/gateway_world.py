@@ -358,8 +358,8 @@ class World:
         self.models.CreateModel(reg.CreateModelRequest(parent=f"projects/{project}", model_id=model_id))
         return name
 
-    def version(self, model: str, **content: Any) -> str:
-        version = reg.Version(bundle_digest=tiny_bundle(self.objects, **content))
+    def version(self, model: str, *, digest: str = "", **content: Any) -> str:
+        version = reg.Version(bundle_digest=digest or tiny_bundle(self.objects, **content))
         made: str = self.versions.CreateVersion(reg.CreateVersionRequest(parent=model, version=version)).name
         return made
 

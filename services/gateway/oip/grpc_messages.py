@@ -15,6 +15,9 @@ from services.gateway.oip.tensors import CONTENTS, Output, from_contents, from_r
 def read(request: grpc_service_pb2.ModelInferRequest, size: int) -> Asked:
     """Raises `InvalidField`, `Unsupported`."""
     named = names.read(request.model_name, request.model_version, "model_name")
+    for index, tensor in enumerate(request.inputs):
+        if tensor.parameters:  # first, for what lies in shared memory isn't counted among the raw contents
+            refuse_shared_memory(tensor.parameters, f"inputs[{index}]")
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise InvalidField("raw_input_contents", f"has {len(raw)} elements, and there are {len(request.inputs)} inputs.")
@@ -23,8 +26,6 @@ def read(request: grpc_service_pb2.ModelInferRequest, size: int) -> Asked:
         path = f"inputs[{index}]"
         count = rows_of(tensor.shape, f"{path}.shape")
         columns.add(tensor.name, count, path)
-        if tensor.parameters:
-            refuse_shared_memory(tensor.parameters, path)
         if raw:
             columns.cells[tensor.name] = from_raw(raw[index], tensor.datatype, count, f"raw_input_contents[{index}]")
         else:
