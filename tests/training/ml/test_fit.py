@@ -102,7 +102,7 @@ def test_a_bundle_takes_rows_as_users_have_them(brewed):
     assert predicted.probabilities.shape == (5, 2) and np.allclose(predicted.probabilities.sum(axis=1), 1)
     assert predicted.classes[0] == ["yes"] and not predicted.warnings[0]
     assert {w.field for w in predicted.warnings[1]} == {"text", "age", "town", "when"}
-    assert [(w.field, "Atlantis" in w.problem) for w in predicted.warnings[3]] == [("town", True)]
+    assert [(w.field, "Atlantis" in w.problem) for w in predicted.warnings[3]] == [("order", False), ("town", True)]
     assert bundle.predict([]).probabilities.shape == (0, 2)
     with pytest.raises(InvalidField, match=r"rows\[0\]\.age"):
         bundle.predict([{**ROW, "age": "old"}])
