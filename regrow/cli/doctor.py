@@ -117,7 +117,7 @@ def _remote(*, asked_for: bool) -> list[Line]:
             status = client.system.GetStatus(gateway_pb2.GetStatusRequest())
             return list(_of_status(where, status, asked, datetime.now(UTC)))
     except CallError as error:
-        todo = "Start it with `regrow up`, or name one: `regrow login`, REGROW_ADDRESS."
+        todo = "Start it with `regrow up`, or name one: `regrow login`, REGROW_GRPC."
         if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             todo = "Store a key with `regrow login`."
         return [Line(where=where, check="call", verdict="problem" if asked_for else "warning", found=error.message, todo=todo)]

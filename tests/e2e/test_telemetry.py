@@ -243,7 +243,7 @@ def test_the_doctor_finds_a_running_system_well_and_says_how_to_mend_what_is_not
 
 def _doctor(observed: Observed, expect: int = 0) -> dict[tuple[str, str], dict[str, str]]:
     """Findings by place and check."""
-    environment = {**os.environ, "REGROW_ADDRESS": observed.local.grpc_address, "REGROW_KEY": observed.local.admin_key}
+    environment = {**os.environ, "REGROW_GRPC": observed.local.grpc_address, "REGROW_KEY": observed.local.admin_key}
     command = [sys.executable, "-m", "regrow.cli", "doctor", "--json", "--data", str(observed.local.data)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
