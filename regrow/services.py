@@ -27,7 +27,7 @@ from regrow.labeling.v1 import (
     votes_pb2,
 )
 from regrow.registry.v1 import registry_pb2
-from regrow.training.v1 import designs_pb2, policies_pb2, runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, designs_pb2, policies_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 
@@ -848,6 +848,77 @@ class ArtifactService:
         """
 
 
+class BatchPredictionService:
+    """Scores the rows of a data set version with a model version, without a caller who waits: to Parquet in the object
+    store.
+    """
+
+    def __init__(self, channel: grpc.Channel, calls: Calls) -> None:
+        self.CreateBatchPrediction: Unary[
+            batch_predictions_pb2.CreateBatchPredictionRequest, batch_predictions_pb2.BatchPrediction
+        ] = Unary(
+            channel,
+            calls,
+            "/regrow.training.v1.BatchPredictionService/CreateBatchPrediction",
+            batch_predictions_pb2.CreateBatchPredictionRequest,
+            batch_predictions_pb2.BatchPrediction,
+        )
+        """Submits a batch prediction. It waits in the queue, is computed in a process of its own, chunk by chunk, and goes
+        on at its last finished chunk after a crash. What `model` and the data set version mean is settled by this call.
+        Returns `NOT_FOUND` for an unknown data set version, model or version, `FAILED_PRECONDITION` where the model has
+        no champion, `INVALID_ARGUMENT` where unlabeled rows are asked for and the version learned from another data set
+        or from no label set, `ALREADY_EXISTS` for an id that is taken or a `request_id` that was sent with another
+        content.
+        """
+        self.GetBatchPrediction: Unary[
+            batch_predictions_pb2.GetBatchPredictionRequest, batch_predictions_pb2.BatchPrediction
+        ] = Unary(
+            channel,
+            calls,
+            "/regrow.training.v1.BatchPredictionService/GetBatchPrediction",
+            batch_predictions_pb2.GetBatchPredictionRequest,
+            batch_predictions_pb2.BatchPrediction,
+        )
+        """Returns `NOT_FOUND` if the batch prediction does not exist."""
+        self.ListBatchPredictions: Paged[
+            batch_predictions_pb2.ListBatchPredictionsRequest,
+            batch_predictions_pb2.ListBatchPredictionsResponse,
+            batch_predictions_pb2.BatchPrediction,
+        ] = Paged(
+            channel,
+            calls,
+            "/regrow.training.v1.BatchPredictionService/ListBatchPredictions",
+            batch_predictions_pb2.ListBatchPredictionsRequest,
+            batch_predictions_pb2.ListBatchPredictionsResponse,
+        )
+        """Lists a project's batch predictions, newest first."""
+        self.CancelBatchPrediction: Unary[
+            batch_predictions_pb2.CancelBatchPredictionRequest, batch_predictions_pb2.BatchPrediction
+        ] = Unary(
+            channel,
+            calls,
+            "/regrow.training.v1.BatchPredictionService/CancelBatchPrediction",
+            batch_predictions_pb2.CancelBatchPredictionRequest,
+            batch_predictions_pb2.BatchPrediction,
+        )
+        """Cancels a batch prediction: its process ends within seconds. One that ended stays as it is. Idempotent. Returns
+        `NOT_FOUND` if the batch prediction does not exist.
+        """
+        self.DownloadBatchPrediction: ServerStream[
+            batch_predictions_pb2.DownloadBatchPredictionRequest, httpbody_pb2.HttpBody
+        ] = ServerStream(
+            channel,
+            calls,
+            "/regrow.training.v1.BatchPredictionService/DownloadBatchPrediction",
+            batch_predictions_pb2.DownloadBatchPredictionRequest,
+            httpbody_pb2.HttpBody,
+        )
+        """Streams the result as one file: `row` (its number in the data set), `predicted` (the class decided for, none for
+        an abstention; several are joined by the spec's separator), and `probability_<class>` for each class, in order of
+        row. Returns `NOT_FOUND` if the batch prediction does not exist, `FAILED_PRECONDITION` where it didn't end well.
+        """
+
+
 class DesignService:
     """Knows the designs: which representation reads which modality, and how they are fused."""
 
@@ -994,6 +1065,7 @@ class Services:
         self.versions = VersionService(channel, calls)
         self.aliases = AliasService(channel, calls)
         self.artifacts = ArtifactService(channel, calls)
+        self.batch_predictions = BatchPredictionService(channel, calls)
         self.designs = DesignService(channel, calls)
         self.policies = PolicyService(channel, calls)
         self.runs = RunService(channel, calls)

@@ -29,6 +29,7 @@ FILES = (
     "regrow.training.v1.designs",
     "regrow.training.v1.runs",
     "regrow.training.v1.policies",
+    "regrow.training.v1.batch_predictions",
     "regrow.registry.v1.registry",
     "regrow.gateway.v1.gateway",
     "regrow.gateway.v1.audit",

@@ -137,6 +137,13 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "GetRegrowth": _viewer(),
         "ListRegrowths": _viewer("parent"),
     },
+    "regrow.training.v1.BatchPredictionService": {
+        "CreateBatchPrediction": _editor(),
+        "GetBatchPrediction": _viewer(),
+        "ListBatchPredictions": _viewer("parent"),
+        "CancelBatchPrediction": _editor("name"),
+        "DownloadBatchPrediction": _viewer(seconds=STREAM),
+    },
     "regrow.registry.v1.ProjectService": {
         "CreateProject": _admin(every_project=True),
         "GetProject": _viewer(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from regrow.training.v1 import designs_pb2_grpc, policies_pb2_grpc, runs_pb2_grpc
+from regrow.training.v1 import batch_predictions_pb2_grpc, designs_pb2_grpc, policies_pb2_grpc, runs_pb2_grpc
 from services.common.database import Database, open_database
 from services.common.events import EventLog, events_from
 from services.common.objects import ObjectStore, objects_from
@@ -18,7 +18,11 @@ from services.common.settings import load
 from services.common.telemetry import configure_logging
 from services.common.tracing import start_tracing
 from services.training import meters
-from services.training.durable import REGROWTHS, RUNS, Durable, durable_database
+from services.training.batch_predictions import storage as batch_storage
+from services.training.batch_predictions.grpc_api import BatchPredictionApi
+from services.training.batch_predictions.handlers import BatchPredictions
+from services.training.batch_predictions.workflow import BatchWorkflow
+from services.training.durable import BATCH_PREDICTIONS, REGROWTHS, RUNS, Durable, durable_database
 from services.training.peers import Labeling, Registry
 from services.training.policies import storage as policy_storage
 from services.training.policies.counting import FeedbackCounter
@@ -34,7 +38,10 @@ from services.training.runs.workflow import RunWorkflow
 from services.training.settings import TrainingSettings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SERVICES = ("regrow.training.v1.DesignService", "regrow.training.v1.RunService", "regrow.training.v1.PolicyService")
+SERVICES = (
+    "regrow.training.v1.DesignService", "regrow.training.v1.RunService", "regrow.training.v1.PolicyService",
+    "regrow.training.v1.BatchPredictionService",
+)  # fmt: skip
 _LOST = "Its place in the queue was lost. Submit it again."
 
 
@@ -68,20 +75,23 @@ class Training:
     durable: Durable
     runs: Runs
     policies: Policies
+    batches: BatchPredictions
     watch: PolicyWatch
     counter: FeedbackCounter
 
     def add(self, server: grpc.Server) -> None:
-        """Registers the three services."""
+        """Registers the services."""
         runs_pb2_grpc.add_RunServiceServicer_to_server(RunApi(self.runs), server)
         designs_pb2_grpc.add_DesignServiceServicer_to_server(DesignApi(self.engines.labeling), server)
         policies_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyApi(self.policies), server)
+        batch_predictions_pb2_grpc.add_BatchPredictionServiceServicer_to_server(BatchPredictionApi(self.batches), server)
 
     def start(self) -> None:
         """Takes up unfinished work, also what a crash kept from the queue; then counts and watches."""
         self.durable.start()
         with self.engines.database.reading() as session:
             waiting, growing = run_storage.unfinished(session), policy_storage.unfinished(session)
+            scoring = batch_storage.unfinished(session)
         for run in waiting:
             if not self.durable.submit(RUNS, run.name, express=run.express):
                 with self.engines.database.session() as session:
@@ -90,6 +100,10 @@ class Training:
             if not self.durable.submit(REGROWTHS, name):
                 with self.engines.database.session() as session:
                     policy_storage.note(session, name, state=RegrowthState.FAILED, decision=_LOST)
+        for name in scoring:
+            if not self.durable.submit(BATCH_PREDICTIONS, name):
+                with self.engines.database.session() as session:
+                    batch_storage.fail(session, name, _LOST)
         self.counter.start()
         self.watch.start()
 
@@ -108,6 +122,7 @@ def assemble(settings: TrainingSettings) -> Training:
         database_url=durable_database(settings.database(), settings.data_dir),
         executor=settings.executor,
         concurrent_runs=settings.concurrent_runs,
+        concurrent_batches=settings.concurrent_batch_predictions,
     )
     runs = Runs(
         engines.database, engines.labeling, engines.registry,
@@ -115,10 +130,15 @@ def assemble(settings: TrainingSettings) -> Training:
         checkpoints=settings.checkpoint_dir is not None, watchers=settings.workers // 2,
     )  # fmt: skip
     policies = Policies(engines.database, engines.registry, engines.events, lambda name: durable.submit(REGROWTHS, name))
+    batches = BatchPredictions(
+        engines.database, engines.objects, engines.labeling, engines.registry,
+        lambda name: durable.submit(BATCH_PREDICTIONS, name),
+    )  # fmt: skip
     watch = PolicyWatch(policies)
     _register_workflows(settings, engines, durable, runs, signal)
     return Training(
-        engines=engines, signal=signal, durable=durable, runs=runs, policies=policies, watch=watch,
+        engines=engines, signal=signal, durable=durable, runs=runs, policies=policies, batches=batches,
+        watch=watch,
         counter=FeedbackCounter(engines.events, engines.database, watch.wake),
     )  # fmt: skip
 
@@ -133,6 +153,12 @@ def _register_workflows(settings: TrainingSettings, engines: Engines, durable: D
         database=engines.database, labeling=engines.labeling, registry=engines.registry, objects=engines.objects,
         durable=durable, runs=runs, work_dir=settings.work_dir, cut_time_limit=settings.cut_time_limit,
     )  # fmt: skip
+    batch = BatchWorkflow(
+        database=engines.database, objects=engines.objects, labeling=engines.labeling, registry=engines.registry,
+        durable=durable, work_dir=settings.work_dir, environment=run.environment,
+        time_limit=settings.batch_prediction_time_limit,
+    )  # fmt: skip
+    durable.workflow(BATCH_PREDICTIONS, batch)
     durable.workflow(RUNS, run)
     durable.workflow(REGROWTHS, regrowth)
 

@@ -23,7 +23,7 @@ from services.common.errors import EngineUnavailable, Unavailable
 
 T = TypeVar("T")
 
-RUNS, REGROWTHS = "runs", "regrowths"
+RUNS, REGROWTHS, BATCH_PREDICTIONS = "runs", "regrowths", "batch_predictions"
 EXPRESS, STANDARD = 1, 10
 """Priorities: the smaller number is first, equal ones are in order of submission."""
 
@@ -45,7 +45,7 @@ class Interrupted(BaseException):
 class Durable:
     """The one DBOS of this process. Register the workflows, then `start`. Safe for many threads."""
 
-    def __init__(self, *, database_url: str, executor: str, concurrent_runs: int) -> None:
+    def __init__(self, *, database_url: str, executor: str, concurrent_runs: int, concurrent_batches: int = 1) -> None:
         config: DBOSConfig = {
             "name": "regrow-training",
             "system_database_url": database_url,
@@ -58,7 +58,7 @@ class Durable:
         }
         DBOS(config=config)
         _log_as_we_do()
-        self._concurrent_runs = concurrent_runs
+        self._at_once = {RUNS: concurrent_runs, REGROWTHS: _REGROWTHS_AT_ONCE, BATCH_PREDICTIONS: concurrent_batches}
         self._workflows: dict[str, Callable[[str], Any]] = {}
         self._started, self._stopping = threading.Event(), threading.Event()
         self._running = 0
@@ -70,7 +70,7 @@ class Durable:
         return self._stopping.is_set()
 
     def workflow(self, kind: str, body: Callable[[str], None]) -> None:
-        """`body(name)` runs the steps of one `kind` (`RUNS`, `REGROWTHS`)."""
+        """`body(name)` runs the steps of one `kind` (`RUNS`, `REGROWTHS`, `BATCH_PREDICTIONS`)."""
 
         def run(name: str) -> None:
             with self._at_work():
@@ -82,8 +82,8 @@ class Durable:
     def start(self) -> None:
         """Takes up what an earlier process left, then new work."""
         DBOS.launch()
-        DBOS.register_queue(RUNS, worker_concurrency=self._concurrent_runs, polling_interval_sec=_POLL_SECONDS)
-        DBOS.register_queue(REGROWTHS, worker_concurrency=_REGROWTHS_AT_ONCE, polling_interval_sec=_POLL_SECONDS)
+        for kind, at_once in self._at_once.items():
+            DBOS.register_queue(kind, worker_concurrency=at_once, polling_interval_sec=_POLL_SECONDS)
         self._started.set()
 
     def submit(self, kind: str, name: str, *, express: bool = False) -> bool:

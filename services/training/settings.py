@@ -22,6 +22,9 @@ class TrainingSettings(CommonSettings):
     concurrent_runs: int = Field(default=1, ge=1, le=64)
     """How many runs train at once on this machine, each in a process of its own."""
 
+    concurrent_batch_predictions: int = Field(default=1, ge=1, le=64)
+    """How many batch predictions are computed at once on this machine, each in a process of its own."""
+
     executor: str = Field(default="training-1", pattern=r"^[A-Za-z0-9._-]{1,60}$")
     """The name of this process where several share one database. Keep it when it starts again: it takes up its own work."""
 
@@ -30,6 +33,9 @@ class TrainingSettings(CommonSettings):
 
     run_time_limit: timedelta = timedelta(hours=12)
     """A run that takes longer is ended."""
+
+    batch_prediction_time_limit: timedelta = timedelta(hours=24)
+    """An attempt at a batch prediction that takes longer is ended."""
 
     cut_time_limit: timedelta = timedelta(minutes=10)
     """How long a regrowth waits for labeling to apply the feedback before its cut."""

@@ -149,3 +149,48 @@ class IdempotencyKey(IdempotencyColumns, TrainingTable):
     """Calls that carried a request_id."""
 
     __tablename__ = "idempotency_keys"
+
+
+class BatchRow(TrainingTable):
+    """One batch prediction. `attempt_rows` were done before the attempt that began at `attempt_started`."""
+
+    __tablename__ = "batch_predictions"
+
+    name: Mapped[str] = mapped_column(NAME, primary_key=True)
+    project: Mapped[str] = mapped_column(ID, index=True)
+    dataset_version: Mapped[str] = mapped_column(NAME)
+    model: Mapped[str] = mapped_column(NAME)
+    version: Mapped[str] = mapped_column(NAME)
+    rows: Mapped[str] = mapped_column(sa.String(20))
+    label_set: Mapped[str] = mapped_column(NAME, default="")
+    state: Mapped[str] = mapped_column(sa.String(20))
+    cancelling: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(default=0)
+    attempt_started: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempt_rows: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    row_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    rows_done: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    size: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    counts: Mapped[Any] = mapped_column(Json, default=dict)
+    notes: Mapped[Any] = mapped_column(Json, default=list)
+    problem: Mapped[str] = mapped_column(sa.Text, default="")
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
+    started: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    request_id: Mapped[str] = mapped_column(sa.String(64), default="")
+    traceparent: Mapped[str] = mapped_column(sa.String(64), default="")
+
+
+class BatchChunkRow(TrainingTable):
+    """One finished chunk of a batch prediction's result."""
+
+    __tablename__ = "batch_prediction_chunks"
+
+    batch: Mapped[str] = mapped_column(NAME, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(NAME)
+    digest: Mapped[str] = mapped_column(sa.String(80))
+    rows: Mapped[int] = mapped_column()
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    counts: Mapped[Any] = mapped_column(Json)
+    unread: Mapped[Any] = mapped_column(Json)

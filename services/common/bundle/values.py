@@ -124,6 +124,11 @@ def _read_cells(cells: Sequence[object] | None, column: Input, warnings: list[li
     return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
 
 
+def read_cell(cell: object, column: Input) -> float | str | None:
+    """One cell, as a model reads it; None where it is missing. Raises `ValueError` with what would be right."""
+    return _READERS[column.kind](cell, column.style)
+
+
 def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: list[list[Warning]]) -> Column:
     read, name, style = _READERS[column.kind], column.name, column.style
     values: list[Any] = []

@@ -36,13 +36,14 @@ def export(batches: Iterable[pa.RecordBatch], schema: Schema, file_format: Forma
     """The file's bytes in chunks of about 1 MiB. `batches` are those of `parquet.read_version`; row numbers are left out."""
     tables = (batch.drop_columns([ROW, HOLDOUT]) for batch in batches)
     if file_format is Format.PARQUET:
-        return _sized(_parquet(tables, schema))
+        types = arrow_schema(schema)
+        return sized(parquet_file(tables, pa.schema([types.field(name) for name in schema.names])))
     if file_format is Format.JSONL:
-        return _sized(_json_lines(tables, schema))
-    return _sized(_delimited(tables, schema, "\t" if file_format is Format.TSV else ","))
+        return sized(_json_lines(tables, schema))
+    return sized(_delimited(tables, schema, "\t" if file_format is Format.TSV else ","))
 
 
-def _sized(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def sized(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Joins small pieces and parts large ones, so that every chunk fits in a message."""
     pending = bytearray()
     for piece in pieces:
@@ -105,11 +106,10 @@ def _short(value: float | None) -> float | int | None:
     return int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value
 
 
-def _parquet(batches: Iterable[pa.RecordBatch], schema: Schema) -> Iterator[bytes]:
+def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
+    """The bytes of one Parquet file, a row group a batch."""
     sink = _Drain()
-    types = arrow_schema(schema)
-    user_schema = pa.schema([types.field(name) for name in schema.names])
-    with pq.ParquetWriter(sink, user_schema, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
             yield sink.drained()

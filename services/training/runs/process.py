@@ -1,4 +1,4 @@
-"""Runs `services.training.worker` as a process: its events as they come, its result at the end, an end to it when cancelled.
+"""Runs a worker as a process: its events as they come, its result at the end, an end to it when cancelled.
 
 The worker's standard input stays open for as long as this process lives: the worker ends itself when it closes, so a killed
 service leaves no training behind. It has a session of its own: a Ctrl-C in the terminal is the service's business alone.
@@ -26,6 +26,8 @@ _LOOK_EVERY = 0.25
 _GRACE = 5.0
 _KILLED = (-9, 137)
 
+TRAINING = "services.training.worker"
+
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -37,15 +39,17 @@ def run_worker(
     on_event: OnEvent,
     cancelled: Callable[[], bool],
     time_limit: timedelta,
+    module: str = TRAINING,
 ) -> dict[str, Any]:
-    """Trains one task. Answers the worker's last line: `{"type": "result", ...}` or `{"type": "error", "message": ...}`.
+    """Does one task in `python -m module`.
 
+    Answers the worker's last line: `{"type": "result", ...}` or `{"type": "error", "message": ...}`, and
     `{"type": "cancelled"}` where `cancelled` became true. A worker that died is an error, too: `WORKER_DIED`.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     task_file, log_file = work_dir / "task.json", work_dir / "worker.log"
     task_file.write_text(json.dumps(task))
-    with _worker(task_file, log_file, environment) as process:
+    with _worker(module, task_file, log_file, environment) as process:
         watch = _Watch(process, cancelled, time_limit)
         last = _forward(_lines(process), on_event)
         process.wait()
@@ -58,12 +62,12 @@ def run_worker(
 
 
 @contextmanager
-def _worker(task_file: Path, log_file: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(module: str, task_file: Path, log_file: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Whatever ends the block ends the process."""
     quiet = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "OMP_WAIT_POLICY": "PASSIVE"}
     with log_file.open("ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "services.training.worker", str(task_file)],
+            [sys.executable, "-m", module, str(task_file)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             env={**os.environ, **quiet, **environment}, start_new_session=True,
         )  # fmt: skip
@@ -88,7 +92,7 @@ class _Watch:
     def _look(self) -> None:
         while not self.done.wait(_LOOK_EVERY) and self._process.poll() is None:
             if time.monotonic() > self._deadline:
-                late = f"The run took longer than {self._limit}. Choose a smaller design, or raise the limit."
+                late = f"It took longer than {self._limit}. Choose a smaller design, or raise the limit."
                 self.outcome = {"type": "error", "reason": "TOO_LATE", "message": late}
             elif self._asked():
                 self.outcome = {"type": "cancelled"}
@@ -132,7 +136,7 @@ def _forward(lines: Iterator[dict[str, Any]], on_event: OnEvent) -> dict[str, An
 
 
 def _last_words(code: int | None, log_file: Path) -> str:
-    log.error("a training process died", code=code, log=str(log_file))
+    log.error("a worker died", code=code, log=str(log_file))
     if code in _KILLED:
-        return "The training process was killed, most often for want of memory. Choose a smaller design, or fewer rows."
-    return f"The training process ended unexpectedly (exit code {code}). Its log is in the data folder, under the run's name."
+        return "The process was killed, most often for want of memory. Choose a smaller design, or fewer rows."
+    return f"The process ended unexpectedly (exit code {code}). Its log is in the data folder, under the same name."
