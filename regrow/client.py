@@ -40,7 +40,7 @@ from regrow.registry.v1 import registry_pb2
 from regrow.repeating import STREAM, is_passing, with_ids
 from regrow.rows import is_missing, rows_of, struct
 from regrow.services import Services
-from regrow.training.v1 import designs_pb2, runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, designs_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
 _VOTES_A_MESSAGE = 10_000
@@ -208,6 +208,54 @@ class Client(Services):
     def get_run(self, name: str) -> runs_pb2.Run:
         """The run as it is now."""
         return self.runs.GetRun(runs_pb2.GetRunRequest(name=self.name("runs", name)))
+
+    def create_batch_prediction(
+        self,
+        dataset: str,
+        *,
+        model: str,
+        version: str = "latest",
+        rows: str | int = "all",
+        batch_prediction_id: str = "",
+        request_id: str = "",
+    ) -> batch_predictions_pb2.BatchPrediction:
+        """Has the rows of a data set version scored: `all`, `unlabeled` or `holdout` ones, with a model (`reviews`), a version
+        (`reviews/3`) or an alias (`reviews@beta`).
+        """
+        request = batch_predictions_pb2.CreateBatchPredictionRequest(
+            parent=f"projects/{self.project}",
+            batch_prediction_id=batch_prediction_id,
+            batch_prediction=batch_predictions_pb2.BatchPrediction(
+                dataset_version=f"{self.name('datasets', dataset)}/versions/{version}",
+                model=names.model(model, self.project),
+                row_filter=choices.number(batch_predictions_pb2.RowFilter, rows),
+            ),
+            request_id=request_id or str(uuid.uuid4()),
+        )
+        return self.batch_predictions.CreateBatchPrediction(request)
+
+    def get_batch_prediction(self, name: str) -> batch_predictions_pb2.BatchPrediction:
+        """The batch prediction as it is now, with its progress."""
+        request = batch_predictions_pb2.GetBatchPredictionRequest(name=self.name("batchPredictions", name))
+        return self.batch_predictions.GetBatchPrediction(request)
+
+    def watch_batch_prediction(self, name: str, *, every: float = 1.0) -> Iterator[batch_predictions_pb2.BatchPrediction]:
+        """Yields the batch prediction now and after every so many seconds, and a last time when it has ended."""
+        while True:
+            batch = self.get_batch_prediction(name)
+            yield batch
+            if batch.state > batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING:
+                return
+            time.sleep(every)
+
+    def download_batch_prediction(self, name: str, *, format: str | int = "parquet") -> Iterator[bytes]:
+        """Yields the bytes of the result as a file: `parquet` or `csv`. Raises `ValueError` for another one."""
+        request = batch_predictions_pb2.DownloadBatchPredictionRequest(
+            name=self.name("batchPredictions", name),
+            file_format=choices.number(batch_predictions_pb2.ResultFormat, format),
+        )
+        for part in self.batch_predictions.DownloadBatchPrediction(request):
+            yield part.data
 
     def promote(self, version: str, *, alias: str = "champion", why: str = "") -> registry_pb2.Alias:
         """Points the alias to a version (`model/3` or a full name) by compare-and-set: ABORTED where somebody was faster."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
 from regrow.cli import asking, main, runs
 from regrow.cli.asking import Session, ask
@@ -19,7 +20,7 @@ from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import annotation_pb2, datasets_pb2, feedback_ledger_pb2, labelers_pb2, votes_pb2
 from regrow.registry.v1 import registry_pb2
 from regrow.rows import struct
-from regrow.training.v1 import designs_pb2, policies_pb2, runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, designs_pb2, policies_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2, schema_pb2
 
 Run = Callable[..., tuple[int, str, str]]
@@ -525,3 +526,52 @@ def test_a_file_that_can_t_be_written_is_no_traceback(run: Run, gateway: Any) ->
     gateway.on("Predict", lambda _: gateway_pb2.PredictResponse(predictions=[gateway_pb2.Prediction()]))
     code, _, err = run("predict", "m", "a=1", "-o", "/nowhere/out.csv")
     assert (code, err) == (1, "Error: /nowhere/out.csv: No such file or directory.\n")
+
+
+def scored(state: int = batch_predictions_pb2.BATCH_PREDICTION_STATE_SUCCEEDED, **fields: Any) -> Any:
+    return batch_predictions_pb2.BatchPrediction(
+        name="projects/default/batchPredictions/b1", dataset_version="projects/default/datasets/reviews/versions/2",
+        model="projects/default/models/buy", version="projects/default/models/buy/versions/3", state=state,
+        row_count=1200, rows_done=fields.pop("rows_done", 1200), **fields,
+    )  # fmt: skip
+
+
+def test_a_data_set_is_scored_and_its_result_written(run: Run, gateway: Any, tmp_path: Path) -> None:
+    states = iter([
+        scored(batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING, rows_done=300, rows_per_second=100.0),
+        scored(class_counts=[batch_predictions_pb2.ClassCount(class_name="yes", rows=1199)], notes=["No column 'age'."]),
+    ])  # fmt: skip
+    gateway.on("CreateBatchPrediction", lambda _: scored(batch_predictions_pb2.BATCH_PREDICTION_STATE_QUEUED, rows_done=0))
+    gateway.on("GetBatchPrediction", lambda _: next(states))
+    gateway.on("DownloadBatchPrediction", lambda _: iter([HttpBody(data=b"row,predicted\n"), HttpBody(data=b"0,yes\n")]))
+    file = tmp_path / "scores.csv"
+    code, out, err = run("batch", "create", "reviews", "buy@best", "--rows", "unlabeled", "-o", str(file))
+    assert code == 0, err
+    asked = gateway.requests[0].batch_prediction
+    assert asked.dataset_version == "projects/default/datasets/reviews/versions/latest"
+    assert asked.model == "projects/default/models/buy/aliases/best"
+    assert asked.row_filter == batch_predictions_pb2.ROW_FILTER_UNLABELED
+    assert gateway.requests[0].request_id
+    assert file.read_text() == "row,predicted\n0,yes\n"
+    assert "1,199" in out and "No column 'age'." in err
+
+
+def test_a_batch_prediction_that_failed_ends_with_what_to_do(run: Run, gateway: Any) -> None:
+    failed = scored(batch_predictions_pb2.BATCH_PREDICTION_STATE_FAILED, problem="The process was killed.", rows_done=5)
+    gateway.on("CreateBatchPrediction", lambda _: failed)
+    gateway.on("GetBatchPrediction", lambda _: failed)
+    code, _, err = run("batch", "create", "reviews", "buy/3")
+    assert (code, "The process was killed." in err) == (1, True)
+    assert run("batch", "create", "reviews", "buy", "-o", "scores.xlsx")[0] == 1
+
+
+def test_batch_predictions_are_listed_shown_and_cancelled(run: Run, gateway: Any) -> None:
+    running = scored(batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING, rows_done=300, rows_per_second=100.0)
+    running.time_left.FromSeconds(9)
+    listed = batch_predictions_pb2.ListBatchPredictionsResponse(batch_predictions=[running])
+    gateway.on("ListBatchPredictions", lambda _: listed)
+    gateway.on("GetBatchPrediction", lambda _: running)
+    gateway.on("CancelBatchPrediction", lambda _: running)
+    assert "25.0%" in run("batch", "list")[1]
+    assert "300 of 1,200 rows, 100 a second, 9 s left" in run("batch", "get", "b1")[1]
+    assert "being cancelled" in run("batch", "cancel", "b1")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
 import signal
@@ -14,10 +15,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from training_world import ADA, FULL, PROJECT, SEED, TOKEN, Client, World, not_applied_until, send_feedback
+from training_world import (
+    ADA,
+    FULL,
+    LARGE,
+    LARGE_ROWS,
+    PROJECT,
+    SEED,
+    TOKEN,
+    Client,
+    World,
+    not_applied_until,
+    send_feedback,
+)
 
-from regrow.training.v1 import policies_pb2, runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, batch_predictions_pb2_grpc, policies_pb2, runs_pb2
 from services.common.database import open_database
 from services.common.errors import Unavailable
 from services.common.events import SqliteLog
@@ -222,3 +236,38 @@ def test_a_regrowth_survives_kills_at_random_moments_and_promotes_once(service: 
     assert own_world.champion(MODEL).version == regrowth.challenger
     assert len(own_world.versions_of(MODEL)) == 2
     assert insist(lambda: client.policies.GetPolicy(policies_pb2.GetPolicyRequest(name=policy.name))).pending_feedback == 0
+
+
+def test_a_batch_prediction_goes_on_after_kills_at_its_last_finished_chunk(service: Service, own_world: World) -> None:
+    client, chance = service.client, random.Random(5)
+    champion = until(lambda: over(client, insist(lambda: client.create(MODEL, label_set=SEED, request_id="first")).name))
+    stub = batch_predictions_pb2_grpc.BatchPredictionServiceStub(client.channel)
+    asked = batch_predictions_pb2.CreateBatchPredictionRequest(
+        parent=PROJECT, request_id="once",
+        batch_prediction=batch_predictions_pb2.BatchPrediction(dataset_version=LARGE, model=champion.version),
+    )  # fmt: skip
+    name = insist(lambda: stub.CreateBatchPrediction(asked)).name
+
+    def now() -> Any:
+        return stub.GetBatchPrediction(batch_predictions_pb2.GetBatchPredictionRequest(name=name))
+
+    done, kills = [0], 0
+    while kills < 4:
+        wanted = done[-1]
+        batch = until(lambda wanted=wanted: (one := now()).rows_done > wanted and one)
+        if batch.state > batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING:
+            break
+        time.sleep(chance.random() * 0.2)
+        service.end(signal.SIGKILL)
+        kills += 1
+        service.start()
+        done.append(insist(now).rows_done)
+    ended = until(lambda: (one := now()).state > batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING and one)
+    assert (ended.state, ended.problem) == (batch_predictions_pb2.BATCH_PREDICTION_STATE_SUCCEEDED, "")
+    assert kills >= 2 and ended.attempts == kills + 1
+    assert done == sorted(done), "no finished row is lost"
+    assert ended.rows_done == ended.row_count == LARGE_ROWS
+    parts = stub.DownloadBatchPrediction(batch_predictions_pb2.DownloadBatchPredictionRequest(name=name))
+    table = pq.read_table(io.BytesIO(b"".join(part.data for part in parts)))
+    assert table.column("row").to_pylist() == list(range(LARGE_ROWS))
+    assert insist(lambda: stub.CreateBatchPrediction(asked)).name == name

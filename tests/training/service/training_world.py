@@ -7,6 +7,7 @@ of `lost` don't exist: a run on it ends as soon as it asks for them.
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ TOKEN = "token-of-this-test"
 PROJECT = "projects/default"
 DATASET = f"{PROJECT}/datasets/reviews"
 VERSION = f"{DATASET}/versions/1"
+LARGE, LARGE_ROWS = f"{DATASET}/versions/2", 100_000
+"""The same reviews again and again: long enough to be killed in the middle of."""
 SPEC = f"{PROJECT}/problemSpecs/tone"
 SEED, FULL, AGAIN, LOST = (f"{DATASET}/labelSets/{name}" for name in ("seed", "full", "again", "lost"))
 ADA = Principal(key_id="key-1", role="editor", projects=("default",), name="Ada")
@@ -67,6 +70,7 @@ class Labeling(
 
     def __init__(self, objects: DirectoryStore, scratch: Path) -> None:
         self._version = _reviews(objects, scratch)
+        self._large = functools.cache(lambda: _reviews(objects, scratch, times=LARGE_ROWS // ROWS + 1, most=LARGE_ROWS))
         self._label_sets = {name: (SPEC, stored) for name, stored in _label_sets(objects).items()}
         self.cut: Callable[[feedback_ledger_pb2.CutLabelSetRequest], str] = lambda _: FULL
         self.cuts: list[feedback_ledger_pb2.CutLabelSetRequest] = []
@@ -75,6 +79,9 @@ class Labeling(
 
     def GetDatasetVersion(self, request: Any, context: grpc.ServicerContext) -> datasets_pb2.DatasetVersion:
         self.gate.wait(60)
+        if request.name == LARGE:
+            stored = self._large()
+            return datasets_pb2.DatasetVersion(name=LARGE, object_key=stored.key, digest=stored.digest)
         if request.name != VERSION:
             raise NotFound("data set version", request.name)
         return datasets_pb2.DatasetVersion(name=VERSION, object_key=self._version.key, digest=self._version.digest)
@@ -211,7 +218,7 @@ def _serve_labeling(labeling: Labeling) -> RunningServer:
     return serve(name="labeling", address="127.0.0.1:0", add_servicers=add, services=[], internal_token=TOKEN, ready={})
 
 
-def _reviews(objects: DirectoryStore, scratch: Path) -> StoredManifest:
+def _reviews(objects: DirectoryStore, scratch: Path, *, times: int = 1, most: int = ROWS) -> StoredManifest:
     chance = random.Random(7)
     texts = []
     for row in range(ROWS):
@@ -219,11 +226,12 @@ def _reviews(objects: DirectoryStore, scratch: Path) -> StoredManifest:
         chance.shuffle(words)
         texts.append(" ".join([*words, str(row)]))
     schema = Schema((Column(name="review", kind=Kind.TEXT),))
+    rows = (texts * times)[:most]
     writer = PartsWriter(objects, "default/reviews/1", schema, scratch)
-    writer.write([pa.array(texts)], np.arange(ROWS) < HELD)
+    writer.write([pa.array(rows)], np.arange(len(rows)) < HELD)
     parts = writer.finish()
     return write_manifest(
-        objects, "default/reviews/1", Manifest(schema=schema, parts=parts, row_count=ROWS, holdout_count=HELD)
+        objects, "default/reviews/1", Manifest(schema=schema, parts=parts, row_count=len(rows), holdout_count=HELD)
     )
 
 
