@@ -14,6 +14,7 @@ import regrow
 from regrow.cli import (
     access,
     audit,
+    batches,
     datasets,
     doctor,
     events,

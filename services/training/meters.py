@@ -1,4 +1,4 @@
-"""What Prometheus hears of runs and regrowths: counted in the database when it asks, so that a restart forgets nothing."""
+"""What Prometheus hears of runs, regrowths and batch predictions: counted in the database when it asks, so that a restart forgets nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from services.common.database import Database
 from services.common.metering import ReadWhenAsked
 from services.training.policies.rules import State as RegrowthState
 from services.training.runs.rules import State as RunState
-from services.training.tables import FeedbackRow, RegrowthRow, RunRow
+from services.training.tables import BatchRow, FeedbackRow, RegrowthRow, RunRow
 
 RUNS = ReadWhenAsked("regrow_runs", "Runs by state.", label="state", values=tuple(RunState))
 REGROWTHS = ReadWhenAsked("regrow_regrowths", "Regrowths by state or outcome.", label="state", values=tuple(RegrowthState))
+BATCHES = ReadWhenAsked("regrow_batch_predictions", "Batch predictions by state.", label="state", values=tuple(RunState))
 WAITING = ReadWhenAsked("regrow_feedback_waiting_events", "Feedback that no regrowth has used yet.")
 
 
@@ -21,6 +22,7 @@ def read_from(database: Database) -> None:
     """Where the figures come from."""
     RUNS.read_by(lambda: _by_state(database, RunRow.state))
     REGROWTHS.read_by(lambda: _by_state(database, RegrowthRow.state))
+    BATCHES.read_by(lambda: _by_state(database, BatchRow.state))
     WAITING.read_by(lambda: {"": _waiting(database)})
 
 
