@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from regrow import names
 from regrow.cli import output
 from regrow.cli.datasets import megabytes, write_file
-from regrow.cli.options import Json, Mistake, Most, Project, connect
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect
 from regrow.client import Client
-from regrow.paging import iterate
 from regrow.training.v1 import batch_predictions_pb2 as pb
 
 app = typer.Typer(help="Score whole data sets.", no_args_is_help=True)
@@ -56,12 +56,13 @@ def create(
 
 
 @app.command("list")
-def list_batches(limit: Most = 50, project: Project = "default", json: Json = False) -> None:
+def list_batches(
+    filter: Filter = "", order_by: OrderBy = "", limit: Most = 50, project: Project = "default", json: Json = False
+) -> None:
     """List batch predictions, newest first."""
     with connect(project) as client:
-        request = pb.ListBatchPredictionsRequest(parent=f"projects/{project}")
-        calls = iterate(client.batch_predictions.ListBatchPredictions, request)
-        found = [one for one, _ in zip(calls, range(limit), strict=False)]
+        request = pb.ListBatchPredictionsRequest(parent=f"projects/{project}", filter=filter, order_by=order_by)
+        found = list(islice(client.batch_predictions.ListBatchPredictions.each(request), limit))
     if json:
         return output.show_json(found)
     columns = ("batch", "state", "version", "data set", "rows", "done", "submitted")

@@ -141,7 +141,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
         "CreateBatchPrediction": _editor(),
         "GetBatchPrediction": _viewer(),
         "ListBatchPredictions": _viewer("parent"),
-        "CancelBatchPrediction": _editor("name"),
+        "CancelBatchPrediction": _editor("name", before="GetBatchPrediction"),
         "DownloadBatchPrediction": _viewer(seconds=STREAM),
     },
     "regrow.registry.v1.ProjectService": {

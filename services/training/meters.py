@@ -1,4 +1,4 @@
-"""What Prometheus hears of runs, regrowths and batch predictions: counted in the database when it asks, so that a restart forgets nothing."""
+"""What Prometheus hears of runs and their like: counted in the database when it asks, so that a restart forgets nothing."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def rename_a_field(image: descriptor_pb2.FileDescriptorSet) -> None:
 
 
 def take_a_call_away(image: descriptor_pb2.FileDescriptorSet) -> None:
-    file = next(file for file in image.file if file.package == "regrow.training.v1" and file.service)
+    file = next(file for file in image.file if file.name == "regrow/training/v1/runs.proto")
     del file.service[0].method[0]
 
 

@@ -19,6 +19,7 @@ from services.labeling.labelers import storage as labelers
 from services.labeling.specs import storage as specs
 from services.labeling.votes import ledger
 from services.registry import storage as registry
+from services.training.batch_predictions import storage as batch_predictions
 from services.training.policies import storage as policies
 from services.training.runs import storage as runs
 
@@ -31,6 +32,7 @@ COLLECTIONS: dict[str, list[Collection]] = {
     "ListLabelSetsRequest": [label_sets.LABEL_SETS],
     "ListUnmatchedFeedbackRequest": [feedback.UNMATCHED],
     "ListRunsRequest": [runs.RUNS, runs.LEADERBOARD],
+    "ListBatchPredictionsRequest": [batch_predictions.BATCH_PREDICTIONS],
     "ListPoliciesRequest": [policies.POLICIES],
     "ListRegrowthsRequest": [policies.REGROWTHS],
     "ListProjectsRequest": [registry.PROJECTS],

@@ -14,6 +14,7 @@ from services.common.database import now
 from services.common.frames.export import CONTENT_TYPES
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
+from services.common.listing import asked
 from services.training.batch_predictions.handlers import BatchPredictions, Order
 from services.training.batch_predictions.rules import Batch, Rows
 from services.training.runs.messages import moment
@@ -41,10 +42,10 @@ class BatchPredictionApi(rpc.BatchPredictionServiceServicer):
 
     def CreateBatchPrediction(self, request: pb.CreateBatchPredictionRequest, context: _Context) -> pb.BatchPrediction:
         """See the proto."""
-        asked = request.batch_prediction
+        wanted = request.batch_prediction
         order = Order(
-            parent=request.parent, batch_id=request.batch_prediction_id, dataset_version=asked.dataset_version,
-            model=asked.model, rows=_ROWS.get(asked.row_filter, Rows.ALL), request_id=request.request_id,
+            parent=request.parent, batch_id=request.batch_prediction_id, dataset_version=wanted.dataset_version,
+            model=wanted.model, rows=_ROWS.get(wanted.row_filter, Rows.ALL), request_id=request.request_id,
             fingerprint=fingerprint(request),
         )  # fmt: skip
         return _message(self._batches.create(order))
@@ -57,7 +58,7 @@ class BatchPredictionApi(rpc.BatchPredictionServiceServicer):
         self, request: pb.ListBatchPredictionsRequest, context: _Context
     ) -> pb.ListBatchPredictionsResponse:
         """See the proto."""
-        batches, token = self._batches.list_batches(request.parent, request.page_size, request.page_token)
+        batches, token = self._batches.list_batches(request.parent, asked(request))
         return pb.ListBatchPredictionsResponse(batch_predictions=map(_message, batches), next_page_token=token)
 
     def CancelBatchPrediction(self, request: pb.CancelBatchPredictionRequest, context: _Context) -> pb.BatchPrediction:

@@ -12,9 +12,9 @@ from services.common.bundle.parts import read_verified
 from services.common.database import Database
 from services.common.errors import FailedPrecondition, InvalidField, NotFound
 from services.common.idempotency import recall, remember
+from services.common.listing import Asked
 from services.common.names import check_id, parse
 from services.common.objects.port import ObjectStore
-from services.common.paging import encode_token, page
 from services.training.batch_predictions import results, storage
 from services.training.batch_predictions.rules import BATCH_PREDICTION, DATASET_VERSION, Batch, NewBatch, Rows
 from services.training.peers import Labeling, Registry
@@ -67,15 +67,11 @@ class BatchPredictions:
         with self._database.reading() as session:
             return storage.get_batch(session, name)
 
-    def list_batches(self, parent: str, size: int, token: str) -> tuple[list[Batch], str]:
-        """A page, newest first, and the token of the next."""
+    def list_batches(self, parent: str, ask: Asked) -> tuple[list[Batch], str]:
+        """A page, newest first, and the token of the next. Raises `InvalidField`."""
         project = parse("projects/{project}", parent, "parent")["project"]
-        wanted = page(size, token, query=parent)
-        before = str((wanted.after or {}).get("name") or "")
         with self._database.reading() as session:
-            found = storage.newest(session, project, before=before, limit=wanted.limit + 1)
-        kept = found[: wanted.limit]
-        return kept, encode_token({"name": kept[-1].name}, query=parent) if len(found) > len(kept) else ""
+            return storage.newest(session, project, ask)
 
     def cancel(self, name: str) -> Batch:
         """A queued one ends at once, a running one within seconds, an ended one stays as it is. Raises `NotFound`."""

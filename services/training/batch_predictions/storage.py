@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.common.database import now
 from services.common.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.common.listing import FIRST_PAGE, Asked, Collection, Sort, choice, number, text, time
 from services.common.tracing import TraceContext, current_context
 from services.training.batch_predictions.rules import Batch, Chunk, NewBatch, Rows, added
 from services.training.runs.rules import State
@@ -16,6 +17,21 @@ from services.training.tables import BatchChunkRow, BatchRow
 
 MOST_ATTEMPTS = 25
 """One that was interrupted this often, and finished no chunk the last time, is the likely reason and is given up."""
+
+BATCH_PREDICTIONS = Collection(
+    {
+        "name": text(BatchRow.name), "dataset_version": text(BatchRow.dataset_version), "model": text(BatchRow.model),
+        "version": text(BatchRow.version), "row_filter": choice(BatchRow.rows, {rows.value: rows.value for rows in Rows}),
+        "state": choice(BatchRow.state, {state.value: state.value for state in State}),
+        "row_count": number(BatchRow.row_count), "rows_done": number(BatchRow.rows_done),
+        "attempts": number(BatchRow.attempts), "create_time": time(BatchRow.created),
+        "start_time": time(BatchRow.started, nullable=True), "end_time": time(BatchRow.ended, nullable=True),
+    },
+    key=[
+        Sort(name="created", column=BatchRow.created, descending=True, is_time=True),
+        Sort(name="name", column=BatchRow.name, descending=True),
+    ],
+)  # fmt: skip
 
 
 def add_batch(session: Session, new: NewBatch) -> Batch:
@@ -44,13 +60,11 @@ def cause_of(session: Session, name: str) -> TraceContext:
     return TraceContext(request_id=row.request_id, traceparent=row.traceparent)
 
 
-def newest(session: Session, project: str, *, before: str, limit: int) -> list[Batch]:
-    """Newest first, from the one after that named `before`."""
+def newest(session: Session, project: str, ask: Asked = FIRST_PAGE) -> tuple[list[Batch], str]:
+    """A page, newest first, and the token of the next. Those that came meanwhile change no page."""
     query = sa.select(BatchRow).where(BatchRow.project == project)
-    if before:
-        last = _row(session, before)
-        query = query.where(sa.tuple_(BatchRow.created, BatchRow.name) < (last.created, last.name))
-    return [_batch(row) for row in session.scalars(query.order_by(BatchRow.created.desc(), BatchRow.name.desc()).limit(limit))]
+    rows, token = BATCH_PREDICTIONS.page(session, query, ask, scope=project)
+    return [_batch(row) for row in rows], token
 
 
 def unfinished(session: Session) -> list[str]:

@@ -81,7 +81,8 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "GetCaller": lambda _: gateway_pb2.Key(name="keys/k", role=gateway_pb2.ROLE_ADMIN),
     "ListUnmatchedFeedback": lambda _: feedback_ledger_pb2.ListUnmatchedFeedbackResponse(),
     "ExportDataset": lambda _: [HttpBody(data=b"a\n1\n")], "ExportLabelSet": lambda _: [HttpBody(data=b"a\n1\n")],
-    "DownloadArtifact": lambda _: [HttpBody(data=b"{}")], "WatchRun": lambda _: [],
+    "DownloadArtifact": lambda _: [HttpBody(data=b"{}")], "DownloadBatchPrediction": lambda _: [HttpBody(data=b"row\n")],
+    "WatchRun": lambda _: [],
     "WaitOperation": lambda request: operations_pb2.Operation(name=request.name, done=True),
 }  # fmt: skip
 """What the recording server answers where an empty message wouldn't do."""
@@ -135,6 +136,11 @@ COMMANDS: dict[str, str] = {
     "PolicyService/TriggerRegrowth": "policy trigger p",
     "PolicyService/GetRegrowth": "policy trigger p",
     "PolicyService/ListRegrowths": "policy regrowths p",
+    "BatchPredictionService/CreateBatchPrediction": "batch create d m --detach",
+    "BatchPredictionService/GetBatchPrediction": "batch get b",
+    "BatchPredictionService/ListBatchPredictions": "batch list",
+    "BatchPredictionService/CancelBatchPrediction": "batch cancel b",
+    "BatchPredictionService/DownloadBatchPrediction": "batch download b",
     "ProjectService/CreateProject": "projects create shop",
     "ProjectService/GetProject": "projects show shop",
     "ProjectService/ListProjects": "projects list",

@@ -188,6 +188,10 @@ def test_those_of_a_project_are_listed_newest_first_page_by_page(batches: Batche
     assert [one.name for one in first.batch_predictions] == [made[2], made[1]]
     request.page_token = first.next_page_token
     assert batches.stub.ListBatchPredictions(request).batch_predictions[0].name == made[0]
+    request = pb.ListBatchPredictionsRequest(
+        parent=PROJECT, filter=f'row_filter = all AND create_time > "2026-01-01" AND name = "{made[1]}"', order_by="create_time"
+    )
+    assert [one.name for one in batches.stub.ListBatchPredictions(request).batch_predictions] == [made[1]]
 
 
 def test_one_that_is_cancelled_ends_and_has_no_result(batches: Batches, champion: str, world: World) -> None:
