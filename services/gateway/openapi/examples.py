@@ -31,6 +31,9 @@ BODIES: dict[str, Any] = {
         "labelSet": "projects/default/datasets/reviews/labelSets/first", "model": "projects/default/models/buy",
         "schedule": {"design": {"template": "text-table"}},
     },
+    "CreateBatchPrediction": {
+        "datasetVersion": "projects/default/datasets/reviews/versions/latest", "model": "projects/default/models/buy",
+    },
     "SetAlias": {"version": "projects/default/models/buy/versions/1", "why": "The first that beats the baselines."},
     "CreatePolicy": {"model": "projects/default/models/buy", "feedbackCount": 300},
     "UpdatePolicy": {"paused": True},
@@ -49,12 +52,13 @@ BODIES: dict[str, Any] = {
 NAMES = {
     "project": "default", "dataset": "reviews", "problemSpec": "buy", "labeler": "praise", "labelSet": "first", "model": "buy",
     "version": "1", "alias": "champion", "run": "r-1", "policy": "buy", "regrowth": "1", "key": "KEY_ID", "vote": "1",
-    "operation": "OPERATION_ID",
+    "operation": "OPERATION_ID", "batchPrediction": "first",
 }  # fmt: skip
 """By the path's parameter: a name that fits."""
 
 FILTERS = {
     "ListVotes": "gold = true AND NOT class_names:spam",
     "ListRuns": "state = succeeded",
+    "ListBatchPredictions": "state = succeeded",
     "ListOperations": "done = false",
 }
