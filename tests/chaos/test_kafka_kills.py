@@ -25,9 +25,10 @@ WAIT = timedelta(seconds=2)
 WRITERS, BATCH, KILLS = 3, 10, 2
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Server]:
-    with running(kafka_server(tmp_path, extra=SHORT_LEASES)) as server:
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each test leaves it running."""
+    with running(kafka_server(tmp_path_factory.mktemp("broker"), extra=SHORT_LEASES)) as server:
         yield server
 
 
@@ -147,8 +148,34 @@ def test_what_waits_for_a_dead_broker_is_bounded_and_refused_with_a_retry_time(
     assert until(lambda: passes(log.check))
     [(partition, offset)] = log.append(FEEDBACK, [Event(key="k", value=b"back")])
     with closing(log.consumer([FEEDBACK])) as consumer:
-        consumer.seek({(FEEDBACK, partition): offset})
+        consumer.seek({**log.ends(FEEDBACK), (FEEDBACK, partition): offset})
         assert [record.value for record in consumer.poll(timeout=timedelta(seconds=30))] == [b"back"]
+
+
+def test_a_log_that_is_closed_during_an_append_leaves_nothing_behind_that_would_send_it_later(
+    broker: Server, opened: Callable[[], EventLog]
+) -> None:
+    others, log = set(threading.enumerate()), opened()
+    log.append(FEEDBACK, [Event(key="k", value=b"up")])
+    before = log.ends(FEEDBACK)
+    broker.kill()
+    refusals: list[EngineUnavailable] = []
+
+    def append() -> None:
+        with pytest.raises(EngineUnavailable) as refused:
+            log.append(FEEDBACK, [Event(key="k", value=b"never sent")])
+        refusals.append(refused.value)
+
+    appending = threading.Thread(target=append)
+    appending.start()
+    time.sleep(0.2)
+    log.close()
+    appending.join()
+    assert len(refusals) == 1
+    assert until(lambda: set(threading.enumerate()) <= others, 10)
+    broker.start()
+    time.sleep(WAIT.total_seconds())
+    assert opened().ends(FEEDBACK) == before
 
 
 def passes(check: Callable[[], None]) -> bool:

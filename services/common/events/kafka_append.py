@@ -170,5 +170,11 @@ def _message(event: Event, number: int) -> _Message:
 
 
 def _end(producer: KafkaProducer, *, seconds: float) -> None:
-    with contextlib.suppress(Exception):
+    """kafka-python 3.0 gives up its close at records that can't be sent, and leaves its thread trying to send them."""
+    try:
         producer.close(timeout=seconds)
+    except Exception:
+        with contextlib.suppress(Exception):
+            producer._sender.force_close()
+            producer._sender.join(_GRACE_SECONDS)
+            producer.close(timeout=0)
