@@ -23,7 +23,7 @@ from typing import IO
 
 from regrow.local import processes
 from regrow.local.ports import free_ports, problem_of
-from regrow.local.supervisor import KEY, SERVICES, Supervisor, command_for, end_leftovers, read_state
+from regrow.local.supervisor import KEY, SERVICES, WRONG_SETTINGS, Child, Supervisor, command_for, end_leftovers, read_state
 
 try:
     import fcntl
@@ -38,7 +38,10 @@ PORTS = {
     "REGROW_REGISTRY_ADDRESS": 7073,
 }
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "REGROW_DRAIN_SECONDS": "5"}
-HOPELESS_DEATHS = 4
+HOPELESS_DEATHS, HOPELESS_REFUSALS = 4, 2
+_MOST_END_BYTES = 64 << 10
+SILENCE = 10.0
+"""Seconds after which a start says what it waits for."""
 
 
 class LaunchError(Exception):
@@ -121,20 +124,34 @@ class Local:
 
     def _wait_until_ready(self, seconds: float) -> None:
         deadline, problem = time.monotonic() + seconds, "nothing answers yet"
+        tell_at, told = time.monotonic() + SILENCE, ""
         while time.monotonic() < deadline:
             self._check_hope()
-            problem = not_ready(self.url)
-            if not problem:
+            answered = not_ready(self.url)
+            if not answered:
                 return self._write_ready()
+            problem = self._told() or answered
+            if time.monotonic() > tell_at and problem != told:
+                self.tell(f"Not ready yet: {problem}")
+                told = problem
             time.sleep(0.1)
-        raise LaunchError(f"Regrow did not become ready in {seconds:.0f} s: {problem}. The logs are in {self.data / 'logs'}.")
+        logs = self.data / "logs"
+        raise LaunchError(f"Regrow did not become ready in {seconds:.0f} s. The logs are in {logs}. What it lacks: {problem}")
+
+    def _told(self) -> str:
+        """What services that don't get as far as to serve wrote last, each sentence once."""
+        assert self.supervisor is not None
+        told = {_problem_in(self.supervisor.log_of(name), child) for name, child in self.supervisor.children.items()}
+        return " ".join(sorted(told - {""}))
 
     def _check_hope(self) -> None:
         """A service that dies again and again while it starts won't come up by itself."""
         assert self.supervisor is not None
         for service in SERVICES:
-            if self.supervisor.children[service].quick_deaths >= HOPELESS_DEATHS:
-                log = self.supervisor.log_of(service)
+            child, log = self.supervisor.children[service], self.supervisor.log_of(service)
+            if child.exit_code == WRONG_SETTINGS and child.quick_deaths >= HOPELESS_REFUSALS:
+                raise LaunchError(f"{service} does not start: {_last_line(log)}")
+            if child.quick_deaths >= HOPELESS_DEATHS:
                 raise LaunchError(f"{service} does not start. The end of {log}:\n{_end_of(log)}")
 
     def _write_ready(self) -> None:
@@ -222,7 +239,7 @@ def not_ready(url: str) -> str:
     except urllib.error.HTTPError as refusal:
         body = _json_of(refusal.read())
     except (OSError, ValueError) as error:
-        return str(error)
+        return f"the gateway doesn't answer yet ({getattr(error, 'reason', error)})"
     missing = [f"{one.get('name')}: {one.get('problem')}" for one in body.get("missing", [])]
     return "; ".join(missing) or ("" if body.get("ready") else "the gateway is not ready")
 
@@ -289,8 +306,21 @@ def _json_of(raw: bytes) -> dict[str, object]:
     return body if isinstance(body, dict) else {}
 
 
+def _problem_in(log: Path, child: Child) -> str:
+    """What a service waits for, as it logs it, or why it died, which is told in plain words; empty where neither is so."""
+    line = _last_line(log)
+    told = _json_of(line.encode())
+    return str(told.get("problem", "")) if told else line if child.quick_deaths else ""
+
+
+def _last_line(log: Path) -> str:
+    return _end_of(log, lines=1)
+
+
 def _end_of(log: Path, lines: int = 8) -> str:
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _MOST_END_BYTES))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError as error:
         return str(error)

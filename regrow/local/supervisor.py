@@ -27,6 +27,8 @@ FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 30.0, 10.0
 LOOK_EVERY = 0.1
 GRACE = 12.0
 LARGEST_LOG = 20 << 20
+WRONG_SETTINGS = 78
+"""How a service exits that won't start before an operator has changed something."""
 KEY = re.compile(r"rg_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
 
 
@@ -45,6 +47,8 @@ class Child:
     start_at: float = 0.0
     quick_deaths: int = 0
     restarts: int = 0
+    exit_code: int | None = None
+    """Of the last death."""
 
     def died(self, now: float) -> float:
         """Notes a death, and answers the pause before the next start: doubled for each death soon after a start."""
@@ -109,7 +113,7 @@ class Supervisor:
         now = time.monotonic()
         if child.process is not None and (code := child.process.poll()) is not None:
             end_group(child.process.pid)
-            pause = child.died(now)
+            pause, child.exit_code = child.died(now), code
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             self._say(f"{child.service} died ({how}); starting it again in {pause:.1f} s. Log: {self.log_of(child.service)}")
         if child.process is None and now >= child.start_at:

@@ -50,19 +50,14 @@ from sqlalchemy.engine import URL, Connection, Dialect, Engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import NullPool
 
+from services.common.database_problems import opening, sqlite_problem, translated
 from services.common.errors import EngineUnavailable, FailedPrecondition, InvalidField
 
 _BUSY_MILLISECONDS = 10_000
 _MIGRATION_WAIT_MILLISECONDS = 120_000
 _MIGRATION_LOCK = 0x7265_6772_6F77  # "regrow", as PostgreSQL's advisory lock
-# https://www.sqlite.org/rescode.html: BUSY, LOCKED, IOERR, FULL, CANTOPEN are about the machine, not about the statement.
-_SQLITE_PROBLEMS = {
-    5: "it is locked by a long write",
-    6: "it is locked by a long write",
-    10: "its disk fails",
-    13: "its disk is full",
-    14: "its file can't be opened",
-}
+# A server that vanished from the network is noticed in seconds: libpq alone would wait for minutes. The URL's own values win.
+_POSTGRES_PATIENCE = {"connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
 _POSTGRES_SNAPSHOT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 # Migrations take the database, a writer its schema; the timeout is that of `_BUSY_MILLISECONDS`.
 _POSTGRES_WRITE_LOCK = (
@@ -145,13 +140,13 @@ class Database:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A write transaction: commits at the end of the block, rolls back if it raises. Raises `EngineUnavailable`."""
-        with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent snapshot that other writers don't wait for. The database refuses writes in it."""
-        with _translated(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
+        with translated(), Session(self._reader, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     def check(self) -> None:
@@ -167,11 +162,11 @@ class Database:
 def open_database(url: str, *, migrations: Path) -> Database:
     """Opens the database and brings it to the newest revision in `migrations`; many processes may do so at once.
 
-    Raises `InvalidField` for a URL that can't work, `FailedPrecondition` (`DATABASE_NEWER`) where a newer Regrow wrote the
-    database, `EngineUnavailable` where it can't be reached.
+    Raises `InvalidField` for a URL that can't work, `FailedPrecondition` where a newer Regrow wrote it (`DATABASE_NEWER`)
+    or the database lets us in neither now nor later (`DATABASE_REFUSED`), `EngineUnavailable` where it is away.
     """
     address = _address(url)
-    with _translated():
+    with opening(address):
         _upgrade(address, migrations)
     if address.get_backend_name() != "sqlite":
         engine = sa.create_engine(address, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_recycle=1800)
@@ -198,7 +193,7 @@ def state_of(url: str, *, migrations: Path) -> SchemaState:
     script = ScriptDirectory(str(migrations))
     engine = sa.create_engine(address, poolclass=NullPool)
     try:
-        with _translated(), engine.connect() as connection:
+        with opening(address), engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision() or ""
             time = None if address.get_backend_name() == "sqlite" else connection.scalar(sa.select(sa.func.clock_timestamp()))
     finally:
@@ -244,7 +239,8 @@ def _address(url: str) -> URL:
     if address.get_backend_name() == "postgresql":
         if find_spec("psycopg") is None:
             raise InvalidField("database_url", "needs a package that isn't installed. Install 'psycopg[binary]'.")
-        return address.set(drivername="postgresql+psycopg")
+        patience = {name: str(value) for name, value in _POSTGRES_PATIENCE.items() if name not in address.query}
+        return address.set(drivername="postgresql+psycopg").update_query_dict(patience)
     if address.drivername not in ("sqlite", "sqlite+pysqlite"):
         raise InvalidField("database_url", f"'{address.drivername}' isn't supported. {_EXAMPLES}")
     if not address.database or address.database == ":memory:":
@@ -329,7 +325,7 @@ def _wal_problem(engine: Engine) -> str | None:
             connection.cursor().execute("PRAGMA journal_mode=WAL")
     except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
         cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
-        return _SQLITE_PROBLEMS.get(_sqlite_code(cause), "it can't be opened")
+        return sqlite_problem(cause) or "it can't be opened"
     return None
 
 
@@ -352,31 +348,3 @@ def _let_one_write(engine: Engine) -> None:
     def begun(connection: Connection) -> None:
         if not connection.get_execution_options().get("read_only"):
             connection.exec_driver_sql(_POSTGRES_WRITE_LOCK)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.TimeoutError as error:
-        raise EngineUnavailable("database", "all its connections are in use") from error
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-        if (problem := _problem(error)) is None:
-            raise
-        raise EngineUnavailable("database", problem) from error
-
-
-def _problem(error: sa.exc.DBAPIError) -> str | None:
-    """What is wrong with the engine, or None where the statement is to blame."""
-    if isinstance(error.orig, sqlite3.Error):
-        return _SQLITE_PROBLEMS.get(_sqlite_code(error.orig))
-    state = getattr(error.orig, "sqlstate", None)
-    if state in ("40001", "40P01"):  # serialization_failure, deadlock_detected
-        return "two writes collided"
-    if state == "55P03":  # lock_not_available
-        return "it is locked by a long write"
-    return "the connection failed" if error.connection_invalidated or state is None or state[:2] in ("08", "53", "57") else None
-
-
-def _sqlite_code(error: BaseException | None) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -32,9 +32,12 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from services.common.errors import FailedPrecondition, FieldProblem, InvalidField, InvalidFields, RegrowError
+from services.common.errors import FailedPrecondition, FieldProblem, InvalidField, InvalidFields, RegrowError, Unavailable
 
 COMMON_PREFIX = "REGROW_"
+WRONG_SETTINGS = 78
+"""The exit code of a process that starting again won't help: EX_CONFIG of BSD's sysexits.h."""
+
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):\S+@")
 
 
@@ -270,7 +273,8 @@ def load(settings_class: type[SettingsT], arguments: Sequence[str] | None = None
     """Reads the settings at the start of a process. With `--print-config` among the arguments, prints them and ends it.
 
     Raises `InvalidFields` that names each wrong variable. From here on, a `RegrowError` that ends the process is told as
-    its sentence, without a traceback: at start it is about what the operator set.
+    its sentence, without a traceback: at start it is about what the operator set. The exit code is then 78, unless it is about
+    an engine that is away, which another start may find there.
     """
     sys.excepthook = _tell
     try:
@@ -294,12 +298,13 @@ def describe(settings: CommonSettings) -> str:
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if isinstance(error, InvalidFields):
-        sys.stderr.write("".join(f"{one.field}: {one.problem}\n" for one in error.problems))
-    elif isinstance(error, RegrowError):
-        sys.stderr.write(f"{error.message}\n")
-    else:
-        sys.__excepthook__(kind, error, trace)
+    """The interpreter's hook for what ends the process; it exits with the code of a `SystemExit` that the hook raises."""
+    if not isinstance(error, RegrowError):
+        return sys.__excepthook__(kind, error, trace)
+    lines = [f"{one.field}: {one.problem}" for one in error.problems] if isinstance(error, InvalidFields) else [error.message]
+    sys.stderr.writelines(f"{line}\n" for line in lines)
+    if not isinstance(error, Unavailable):
+        raise SystemExit(WRONG_SETTINGS)
 
 
 def _masked(value: object) -> str:

@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from google.protobuf.struct_pb2 import Struct
+from real_engines import free_port, postgres_server, postgres_url, running
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.common.database import Database, Table, new_etag, new_metadata, now, open_database, schema_differences
@@ -95,6 +98,22 @@ def migrations(tmp_path: Path) -> Path:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/data/shop.db" if request.param == "sqlite" else request.getfixturevalue("postgres_database")
+
+
+@pytest.fixture(scope="module")
+def locked_postgres() -> Iterator[sa.URL]:
+    """A server that asks the user `locked` for the password `right`, and lets it make nothing."""
+    with TemporaryDirectory(prefix="regrow-postgres-", ignore_cleanup_errors=True) as folder:
+        server = postgres_server(Path(folder))
+        rules = Path(folder) / "postgres" / "pg_hba.conf"
+        rules.write_text(f"host all locked 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        with running(server):
+            url = sa.make_url(postgres_url(server))
+            admin = sa.create_engine(url.set(drivername="postgresql+psycopg"))
+            with admin.begin() as connection:
+                connection.exec_driver_sql("CREATE USER locked PASSWORD 'right'")
+            admin.dispose()
+            yield url
 
 
 @pytest.fixture
@@ -332,6 +351,44 @@ def test_a_file_that_cannot_be_opened_is_told_without_the_drivers_text(migration
         patch.setattr("services.common.database._BUSY_MILLISECONDS", 50)
         with pytest.raises(EngineUnavailable, match="can't be opened"):
             open_database(f"sqlite:///{tmp_path}/folder.db", migrations=migrations)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"database": "nowhere"}, "database 'nowhere', user 'postgres': it has no such database: make it with CREATE DATABASE"),
+        ({"username": "nobody"}, "user 'nobody': it refuses the user or the password"),
+        ({"username": "locked", "password": "wrong"}, "user 'locked': it refuses the user or the password"),
+        ({"username": "locked", "password": None}, "user 'locked': it refuses the user or the password"),
+        ({"query": {"sslmode": "require"}}, "agree on TLS: look at sslmode"),
+    ],
+)
+def test_a_database_that_lets_us_in_neither_now_nor_later_is_told_with_the_cure(
+    locked_postgres: sa.URL, migrations: Path, change: dict[str, Any], cause: str
+) -> None:
+    url = locked_postgres.set(**change).render_as_string(hide_password=False)
+    with pytest.raises(
+        FailedPrecondition, match=rf"^PostgreSQL at 127\.0\.0\.1:\d+, .*{cause}.*REGROW_DATABASE_URL"
+    ) as refused:
+        open_database(url, migrations=migrations)
+    assert refused.value.reason == "DATABASE_REFUSED"
+    assert "wrong" not in refused.value.message
+
+
+@pytest.mark.slow
+def test_a_user_without_the_right_to_make_its_schema_is_told_what_to_grant(locked_postgres: sa.URL, migrations: Path) -> None:
+    url = locked_postgres.set(username="locked", password="right", query={"options": "-csearch_path=shop"})
+    with pytest.raises(FailedPrecondition, match=r"schema 'shop' can't be made.*GRANT CREATE ON DATABASE") as refused:
+        open_database(url.render_as_string(hide_password=False), migrations=migrations)
+    assert refused.value.reason == "SCHEMA_REFUSED"
+
+
+def test_a_postgresql_that_does_not_answer_is_told_with_its_address(migrations: Path) -> None:
+    with pytest.raises(
+        EngineUnavailable, match=f"PostgreSQL at 127.0.0.1:{(port := free_port())}, database 'shop': it doesn't"
+    ):
+        open_database(f"postgresql://postgres@127.0.0.1:{port}/shop", migrations=migrations)
 
 
 def test_a_locked_database_is_unavailable_and_names_a_time_to_come_back(migrations: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -130,10 +131,33 @@ def test_a_wrong_setting_ends_the_process_without_a_traceback(
     monkeypatch.setenv("REGROW_METRICS_PORT", "x")
     with pytest.raises(InvalidFields) as raised:
         load(ShopSettings, [])
-    sys.excepthook(InvalidFields, raised.value, raised.value.__traceback__)
+    with pytest.raises(SystemExit) as ended:
+        sys.excepthook(InvalidFields, raised.value, raised.value.__traceback__)
+    assert ended.value.code == 78
     told = capsys.readouterr().err
     assert told.startswith("REGROW_METRICS_PORT: ")
     assert "Traceback" not in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("FailedPrecondition('Change it.', reason='CHANGE_IT')", 78),
+        ("EngineUnavailable('events', 'it is away')", 1),
+        ("ValueError('a bug')", 1),
+    ],
+)
+def test_the_exit_code_says_whether_another_start_may_help(error: str, code: int) -> None:
+    program = f"""
+from services.common.errors import EngineUnavailable, FailedPrecondition
+from services.common.settings import CommonSettings, load
+load(CommonSettings, [])
+raise {error}
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == code
+    assert ("Traceback" in ended.stderr) == ("bug" in error)
 
 
 def test_a_value_can_lie_in_a_file_that_a_variable_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -107,6 +107,32 @@ def test_a_service_that_never_starts_is_reported_with_the_end_of_its_log(make: C
     assert read_state(tmp_path / "data") == {}
 
 
+def test_what_starting_again_cannot_cure_is_told_in_the_services_words(make: Callable[[], Local], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "training.refused").touch()
+    with pytest.raises(LaunchError) as caught:
+        make().start()
+    assert str(caught.value) == "training does not start: REGROW_DATABASE_URL: there is no such database"
+    assert len(starts(tmp_path / "data", "training")) == 2
+
+
+@pytest.mark.slow
+def test_a_start_that_takes_long_says_what_it_waits_for(
+    make: Callable[[], Local], tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "SILENCE", 0.0)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.waits").touch()
+    (tmp_path / "data" / "objects.broken").touch()
+    with pytest.raises(LaunchError, match=r"did not become ready in 3 s.*What it lacks: Kafka doesn't answer\."):
+        make().start(ready_within=3.0)
+    assert lines[-1] == "Not ready yet: Kafka doesn't answer."
+    (tmp_path / "data" / "registry.waits").unlink()
+    (tmp_path / "data" / "logs" / "registry.log").unlink()
+    with pytest.raises(LaunchError, match="What it lacks: objects: is away"):
+        make().start(ready_within=3.0)
+
+
 def test_a_second_start_on_the_same_folder_is_refused(make: Callable[[], Local]) -> None:
     local = make().start()
     with pytest.raises(LaunchError, match="Another Regrow runs on") as caught:

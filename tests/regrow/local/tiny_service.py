@@ -11,9 +11,14 @@ from pathlib import Path
 name, data = sys.argv[1], Path(os.environ["REGROW_DATA_DIR"])
 with (data / f"{name}.starts").open("a") as starts:
     starts.write(f"{os.getpid()} {time.time()}\n")
+if (data / f"{name}.refused").exists():
+    sys.stderr.write("a warning on the way\nREGROW_DATABASE_URL: there is no such database\n")
+    sys.exit(78)
 if (data / f"{name}.broken").exists():
     sys.stderr.write("the database is from the future\n")
     sys.exit(3)
+if (data / f"{name}.waits").exists():
+    sys.stderr.write(json.dumps({"event": "waiting for the event log", "problem": "Kafka doesn't answer."}) + "\n")
 if name != "gateway":
     if (data / f"{name}.stubborn").exists():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -23,7 +28,7 @@ if name != "gateway":
 
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        missing = [{"name": path.stem, "problem": "is away"} for path in data.glob("*.broken")]
+        missing = [{"name": path.stem, "problem": "is away"} for path in (*data.glob("*.broken"), *data.glob("*.refused"))]
         body = json.dumps({"ready": not missing, "missing": missing}).encode()
         self.send_response(503 if missing else 200)
         self.send_header("content-length", str(len(body)))
