@@ -253,7 +253,7 @@ class EngineUnavailable(Unavailable):
 
     def __init__(self, engine: str, problem: str, *, retry_after: timedelta = timedelta(seconds=2)) -> None:
         super().__init__(f"{engine} can't be reached: {problem}. Try again in a moment.", engine=engine)
-        self.retry_after = retry_after
+        self.problem, self.retry_after = problem, retry_after
 
 
 class Damaged(RegrowError):

@@ -48,7 +48,12 @@ def is_replaced(error: RegrowError) -> bool:
 def is_refusal(error: RegrowError) -> bool:
     """Whether waiting won't help: the store answers, and doesn't let us in."""
     cause = error.__cause__
-    return isinstance(cause, S3Error) and cause.code in _REFUSED
+    return isinstance(cause, S3Error) and is_forbidden(cause)
+
+
+def is_forbidden(error: S3Error) -> bool:
+    """Whether the key is wrong, or may not do this."""
+    return error.code in _REFUSED
 
 
 @contextmanager
@@ -67,7 +72,7 @@ def s3_errors() -> Iterator[None]:
 
 
 def _problem(error: S3Error) -> str:
-    if error.code in _REFUSED:
+    if is_forbidden(error):
         return "the store refuses the key; see REGROW_MINIO_ACCESS_KEY, REGROW_MINIO_SECRET_KEY and what that key may do"
     return _PROBLEMS.get(error.code or "", f"the store answers '{error.code}'")
 

@@ -34,7 +34,7 @@ from services.common.objects.content import chunks_of
 from services.common.objects.disk import engine_errors
 from services.common.objects.keys import check_bucket, split_key, split_prefix
 from services.common.objects.minio_client import S3Address
-from services.common.objects.minio_errors import is_refusal, is_replaced, is_taken, s3_errors
+from services.common.objects.minio_errors import is_forbidden, is_refusal, is_replaced, is_taken, s3_errors
 from services.common.objects.minio_reading import DIGEST, WRITER, Place, Reader, Stored, digest_of, read_windows
 from services.common.objects.port import DATASETS, MODELS, ObjectInfo
 
@@ -67,7 +67,8 @@ class MinioStore:
                 self._server_bucket(bucket, address.probing)
         except EngineUnavailable as error:
             if is_refusal(error):
-                raise FailedPrecondition(error.message, reason="OBJECTS_REFUSED") from error
+                told = f"The object store at {address.endpoint} can't be used: {error.problem}."
+                raise FailedPrecondition(told, reason="OBJECTS_REFUSED") from error
             log.warning("the object store is away", endpoint=address.endpoint, problem=error.message)
 
     def put(self, bucket: str, key: str, content: bytes | BinaryIO | Iterable[bytes], *, if_absent: bool = False) -> ObjectInfo:
@@ -154,12 +155,15 @@ class MinioStore:
 
     def check(self) -> None:
         """See `ObjectStore.check`: the store answers at once, lets us in, and has its buckets."""
-        for bucket in (DATASETS, MODELS):
-            name = self._server_bucket(bucket, self._address.probing)
-            with s3_errors():
-                there = self._address.probing.bucket_exists(name)
-            if not there:
-                raise _bucket_lost(name)
+        try:
+            for bucket in (DATASETS, MODELS):
+                name = self._server_bucket(bucket, self._address.probing)
+                with s3_errors():
+                    there = self._address.probing.bucket_exists(name)
+                if not there:
+                    raise _bucket_lost(name)
+        except EngineUnavailable as error:
+            raise EngineUnavailable("objects", f"{error.problem} ({self._address.endpoint})") from error
 
     def _place(self, bucket: str, key: str) -> Place:
         check_bucket(bucket)
@@ -262,6 +266,9 @@ def _ensure_bucket(client: Minio, name: str) -> None:
     try:
         client.make_bucket(name)
     except S3Error as error:
+        if is_forbidden(error):
+            problem = f"the bucket '{name}' isn't there, and the key may not make it; make it, or allow the key s3:CreateBucket"
+            raise EngineUnavailable("objects", problem) from error
         if error.code != "BucketAlreadyOwnedByYou":  # another process was faster
             raise
 

@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 import trustme
 from minio import Minio as Client
+from minio import MinioAdmin
+from minio.credentials import StaticProvider
 from real_engines import ROOT, Minio, Server, free_port, minio_server, running
 
 from services.common.errors import AlreadyExists, DigestMismatch, EngineUnavailable, FailedPrecondition, NotFound
@@ -174,6 +176,7 @@ class TestAServerThatIsAway:
         begun = time.monotonic()
         with pytest.raises(EngineUnavailable, match="objects can't be reached: the store doesn't answer") as told:
             store.check()
+        assert server.address in told.value.message
         assert told.value.retry_after > timedelta(0)
         assert time.monotonic() - begun < 5  # readiness doesn't wait
         with pytest.raises(EngineUnavailable):
@@ -302,6 +305,39 @@ def test_a_wrong_key_is_told_at_the_start_with_the_settings_to_look_at(minio: Mi
         with pytest.raises(FailedPrecondition, match=r"refuses the key.*REGROW_MINIO_ACCESS_KEY") as told:
             objects_from(settings_for(tmp_path, minio.endpoint, **wrong))
         assert told.value.reason == "OBJECTS_REFUSED"
+
+
+def test_a_bucket_that_is_missing_and_may_not_be_made_is_told_by_name(minio: Minio, client: Client, tmp_path: Path) -> None:
+    """The key of a careful operator: all rights in the two buckets, and none to make them."""
+    prefix, address = next(prefixes), minio.endpoint.removeprefix("http://")
+    owner = StaticProvider(minio.access_key, minio.secret_key)
+    admin = MinioAdmin(endpoint=address, secure=False, credentials=owner)
+    here = [f"arn:aws:s3:::{prefix}*"]
+    rights = [
+        {"Effect": "Allow", "Action": ["s3:*"], "Resource": here},
+        {"Effect": "Deny", "Action": ["s3:CreateBucket"], "Resource": here},
+    ]
+    admin.policy_add(f"{prefix}policy", policy={"Version": "2012-10-17", "Statement": rights})
+    admin.user_add(f"{prefix}user", "careful-secret")
+    admin.policy_set(f"{prefix}policy", user=f"{prefix}user")
+    settings = settings_for(
+        tmp_path,
+        minio.endpoint,
+        minio_access_key=f"{prefix}user",
+        minio_secret_key="careful-secret",
+        minio_bucket_prefix=prefix,
+    )
+    with pytest.raises(
+        FailedPrecondition, match=rf"'{prefix}regrow-datasets' isn't there.*allow the key s3:CreateBucket"
+    ) as told:
+        objects_from(settings)
+    assert told.value.reason == "OBJECTS_REFUSED"
+    for bucket in (DATASETS, MODELS):
+        client.make_bucket(prefix + bucket)
+    store = objects_from(settings)
+    store.check()
+    store.put(MODELS, "a", b"1")
+    assert store.get(MODELS, "a") == b"1"
 
 
 def test_something_that_is_no_store_is_told(tmp_path: Path) -> None:
