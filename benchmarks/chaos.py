@@ -376,8 +376,9 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="regrow-chaos-", ignore_cleanup_errors=True) as folder,
         real_engines(Path(folder) / "engines") if asked.engines == "real" else contextlib.nullcontext(Engines()) as engines,
     ):
+        kills = asked.kills or (15 if engines.servers else 20)
         outcome = run(
-            Path(folder) / "data", kills=asked.kills or (15 if engines.servers else 20), seed=asked.seed, pause=tuple(asked.pause), least_events=400,
+            Path(folder) / "data", kills=kills, seed=asked.seed, pause=tuple(asked.pause), least_events=400,
             feedback_count=300, engines=engines,
         )  # fmt: skip
     show(outcome)
