@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, reduce
 from typing import Any
 
@@ -29,16 +30,15 @@ _BITS = {
 }  # fmt: skip
 
 
-def messages(base: Message) -> st.SearchStrategy[Message]:
-    """The message with any of its fields set to anything that its type can carry."""
+def messages(good: Callable[[], Message]) -> st.SearchStrategy[Message]:
+    """The good message with any of its fields set to anything that its type can carry."""
 
     def with_fields(found: Message) -> Message:
-        made = type(base)()
-        made.CopyFrom(base)
+        made = good()
         made.MergeFrom(found)
         return made
 
-    return _of(base.DESCRIPTOR, 0).map(with_fields)
+    return _of(good().DESCRIPTOR, 0).map(with_fields)
 
 
 @cache

@@ -12,8 +12,12 @@ from pathlib import Path
 
 from regrow import Client
 from regrow.gateway.v1 import gateway_pb2
+from regrow.labeling.v1 import labelers_pb2, votes_pb2
 from regrow.local import Local
+from regrow.registry.v1 import registry_pb2
+from regrow.training.v1 import policies_pb2
 
+PROJECT = "projects/default"
 _LEAKS = re.compile(
     r"Traceback|site-packages|File \"|\.py\b|<class |object at 0x|sqlite3?\.|psycopg|sqlalchemy|alembic|duckdb\.|pyarrow\."
     r"|grpc\._|Error\(|Exception\b|/work/|/tmp/|/home/|/root/|pytest-of"
@@ -27,7 +31,7 @@ class System:
     local: Local
     client: Client
     names: Mapping[str, str]
-    """Route pattern of a resource to the name of one that exists."""
+    """A resource of each kind, by the pattern of its name; and the digest of a `BUNDLE`."""
     processes: frozenset[int]
 
     def problem(self, text: str, *, sent: str = "") -> str:
@@ -46,25 +50,37 @@ def running_system(data: Path) -> Iterator[System]:
 
 def _made(client: Client, data: Path) -> dict[str, str]:
     """Trains and promotes; one resource of each kind, by the pattern of its name."""
-    lines = ["text,likes,label"]
+    lines = ["text,likes,site,label"]
     for number in range(160):
         words = "win free money now" if number % 2 else "lunch meeting tomorrow"
-        lines.append(f"{words} {number % 13},{number % 7},{'spam' if number % 2 else 'ham'}")
+        lines.append(f"{words} {number % 13},{number % 7},{'shop' if number % 3 else 'blog'},{'spam' if number % 2 else 'ham'}")
     (data / "mail.csv").write_text("\n".join(lines))
     client.import_file(data / "mail.csv", dataset_id="mail")
-    client.create_spec("mail", dataset="mail", target="label")
+    for name in ("mail", "attic"):
+        client.create_spec(name, dataset="mail", target="label")
     labels = client.create_label_set("mail", problem_spec="mail", label_set_id="gold")
     run = client.wait_for_run(client.create_run(labels.name, model="mail", express=True).name)
     client.promote(run.version, why="to be served")
+    version = client.versions.GetVersion(registry_pb2.GetVersionRequest(name=run.version))
     model, dataset = run.version.rpartition("/versions/")[0], client.name("datasets", "mail")
+    client.models.CreateModel(registry_pb2.CreateModelRequest(parent=PROJECT, model_id="idle"))
+    policy = policies_pb2.Policy(model=f"{PROJECT}/models/idle", feedback_count=1_000_000)
+    client.policies.CreatePolicy(policies_pb2.CreatePolicyRequest(parent=PROJECT, policy_id="idle", policy=policy))
+    client.create_labeler("hand", problem_spec="mail", human=labelers_pb2.HumanLabeler(gold=True))
+    client.create_labeler("voter", problem_spec="mail", imported=labelers_pb2.ImportedLabeler())
+    vote = votes_pb2.Vote(labeler=client.name("labelers", "voter"), row=1, class_names=["spam"])
+    client.write_votes("mail", [vote])
     key = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(role=gateway_pb2.ROLE_VIEWER))).key
+    artifacts = client.artifacts.ListArtifacts(registry_pb2.ListArtifactsRequest(parent=run.version)).artifacts
     return {
-        "keys/*": key.name, "projects/*": client.name("datasets", "mail").rpartition("/datasets/")[0],
+        "BUNDLE": version.bundle_digest, "keys/*": key.name, "projects/*": PROJECT,
         "projects/*/datasets/*": dataset, "projects/*/datasets/*/versions/*": f"{dataset}/versions/1",
         "projects/*/problemSpecs/*": client.name("problemSpecs", "mail"),
         "projects/*/datasets/*/labelSets/*": labels.name, "projects/*/runs/*": run.name,
+        "projects/*/labelers/*": client.name("labelers", "voter"), "projects/*/policies/*": client.name("policies", "idle"),
         "projects/*/models/*": model, "projects/*/models/*/versions/*": run.version,
         "projects/*/models/*/aliases/*": f"{model}/aliases/champion",
+        "projects/*/models/*/versions/*/artifacts/*": artifacts[0].name,
     }  # fmt: skip
 
 

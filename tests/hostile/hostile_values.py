@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -34,7 +34,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (1, 2**64 - 1),
 }
 _DEEPEST = 2
-_A_FIELD = 9
+_A_FIELD = 6
 """Values that one field gets."""
 
 Chosen = TypeVar("Chosen")
@@ -46,23 +46,40 @@ def some(values: Sequence[Chosen], count: int, place: str) -> Sequence[Chosen]:
     return [values[(start + 7 * number) % len(values)] for number in range(min(count, len(values)))]
 
 
-def hostile_requests(base: Message) -> Iterator[tuple[str, Message]]:
-    """The request with one field after the other made hostile, and which it is."""
-    for path, change in _changes(base.DESCRIPTOR, (), 0):
-        request = type(base)()
-        request.CopyFrom(base)
-        change(request)
-        yield path, request
+def hostile_requests(good: Callable[[], Message], within: str = "") -> Iterator[tuple[str, Message]]:
+    """The request with one field after the other made hostile, and which it is; only fields `within` the one named."""
+    base = good()
+    for path, change in _changes(base.DESCRIPTOR, base, (), 0):
+        if path.startswith(within):
+            request = good()
+            change(request)
+            yield path, request
 
 
-def _changes(descriptor: Any, parents: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
+def _changes(descriptor: Any, base: Any, parents: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
+    """`base` is the good message at the place, None where there is none."""
     for field in descriptor.fields:
         path = ".".join((*parents, field.name))
         for value in _values(field):
             yield f"{path}={_shown(value)}", _setter(parents, field, value)
         inner = field.message_type
-        if inner is not None and not field.is_repeated and depth < _DEEPEST and not inner.full_name.startswith("google."):
-            yield from _changes(inner, (*parents, field.name), depth + 1)
+        if inner is None or depth >= _DEEPEST or inner.full_name.startswith("google.") or inner.GetOptions().map_entry:
+            continue
+        if _is_open(field, base):
+            yield from _changes(inner, _at(base, field), (*parents, field.name), depth + 1)
+
+
+def _is_open(field: Any, base: Any) -> bool:
+    """Whether what is inside matters: not where the good message has another member of the same oneof."""
+    choice = field.containing_oneof
+    return base is None or choice is None or base.WhichOneof(choice.name) in (None, field.name)
+
+
+def _at(base: Any, field: Any) -> Any:
+    if base is None:
+        return None
+    found = getattr(base, field.name)
+    return next(iter(found), None) if field.is_repeated else found
 
 
 def _values(field: Any) -> Iterator[Any]:
@@ -136,7 +153,10 @@ def _setter(parents: tuple[str, ...], field: Any, value: Any) -> Any:
         owner = request
         for name in parents:
             owner = getattr(owner, name)
-            owner.SetInParent()
+            if isinstance(owner, Message):
+                owner.SetInParent()
+            else:
+                owner = owner[0] if owner else owner.add()
         if isinstance(value, Mapping) and not isinstance(value, Message):
             for key, one in value.items():
                 if isinstance(one, Message):
@@ -144,6 +164,7 @@ def _setter(parents: tuple[str, ...], field: Any, value: Any) -> Any:
                 else:
                     getattr(owner, field.name)[key] = one
         elif field.is_repeated:
+            owner.ClearField(field.name)
             getattr(owner, field.name).extend(value)
         elif field.message_type is not None:
             getattr(owner, field.name).CopyFrom(value)

@@ -127,7 +127,7 @@ def _without(schemas: Schemas, descriptor: Any, taken: set[str]) -> Json:
 
 def _answer(method: Method, schemas: Schemas) -> Json:
     if method.raw_response:
-        return {"description": "The file.", "content": {"application/octet-stream": {"schema": {}}}}
+        return {"description": "The file, with its own content type.", "content": {"*/*": {"schema": {}}}}
     schema = schemas.message(method.response.DESCRIPTOR)
     if method.streams_requests and method.streams_responses:
         text = "The sum of all; a line for each part where `Accept: application/x-ndjson` asks for them."
