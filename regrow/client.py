@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,7 +32,7 @@ from google.longrunning import operations_pb2 as longrunning_pb2
 
 from regrow import choices, frames, names, uploading
 from regrow.calling import Calls, ItemT, Paged, RequestT, ResponseT, Unary
-from regrow.credentials import key_for, stored_credentials
+from regrow.credentials import ca_file_for, key_for, stored_credentials
 from regrow.errors import CallError, from_status
 from regrow.feedback_stream import FeedbackStream
 from regrow.gateway.v1 import gateway_pb2, operations_pb2
@@ -52,15 +53,24 @@ class Client(Services):
 
     `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
     `address` is `host:port`, or `https://host:port` for TLS; without a key, the one that was stored for this address is used.
+    `ca_file` (PEM) is the authority that signed the gateway's certificate, where the system doesn't know it. Raises `OSError`
+    where that file can't be read.
     """
 
     def __init__(
-        self, address: str = "", key: str = "", *, timeout: float = 60.0, project: str = "default", retry_for: float = 20.0
+        self,
+        address: str = "",
+        key: str = "",
+        *,
+        timeout: float = 60.0,
+        project: str = "default",
+        retry_for: float = 20.0,
+        ca_file: str = "",
     ) -> None:
         self.address = address or stored_credentials().grpc_address
         self.project = project
         calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
-        channel = _channel(self.address)
+        channel = _channel(self.address, ca_file or ca_file_for(self.address))
         super().__init__(channel, calls)
         self._calls, self._channel = calls, channel
 
@@ -393,11 +403,12 @@ def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
     return gateway_pb2.Feedback(**fields)
 
 
-def _channel(address: str) -> grpc.Channel:
+def _channel(address: str, ca_file: str) -> grpc.Channel:
     options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 2000)]
     scheme, separator, rest = address.partition("://")
     if separator and scheme in ("https", "grpcs"):
-        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(), options=options)
+        trusted = Path(ca_file).read_bytes() if ca_file else None
+        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(trusted), options=options)
     return grpc.insecure_channel(rest if separator else address, options=options)
 
 

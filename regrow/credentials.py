@@ -1,13 +1,14 @@
 """Where the client and the command line find the gateway and the key: the environment, else what `regrow login` stored.
 
-`REGROW_GRPC`, `REGROW_URL` and `REGROW_KEY` win over the file, which only its owner can read. The file also keeps the admin
-key of each data folder that `regrow up` started for this user, so that going back to a folder needs no new key.
+`REGROW_GRPC`, `REGROW_URL`, `REGROW_KEY` and `REGROW_CA_FILE` win over the file, which only its owner can read. The file also
+keeps the admin key of each data folder that `regrow up` started for this user, so that going back to a folder needs no new key.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ _FOLDERS = "data_folders"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """How to reach a gateway, and as whom."""
+    """How to reach a gateway, and as whom. `ca_file` (PEM) is the authority of its certificate, where that is an own one."""
 
     grpc_address: str = GRPC_ADDRESS
     url: str = URL
     key: str = ""
+    ca_file: str = ""
 
 
 def credentials_file() -> Path:
@@ -43,6 +45,7 @@ def stored_credentials() -> Credentials:
         grpc_address=os.environ.get("REGROW_GRPC") or stored.get("grpc_address", GRPC_ADDRESS),
         url=os.environ.get("REGROW_URL") or stored.get("url", URL),
         key=os.environ.get("REGROW_KEY") or stored.get("key", ""),
+        ca_file=os.environ.get("REGROW_CA_FILE") or stored.get("ca_file", ""),
     )
 
 
@@ -50,6 +53,17 @@ def key_for(address: str) -> str:
     """The key to use at an address: the environment's, else the stored one, but only at the gateway that it was stored for."""
     known = stored_credentials()
     return os.environ.get("REGROW_KEY") or (known.key if address == known.grpc_address else "")
+
+
+def ca_file_for(address: str) -> str:
+    """The authority to trust at an address: the environment's, else the stored one at the gateway that it was stored for."""
+    known = stored_credentials()
+    return os.environ.get("REGROW_CA_FILE") or (known.ca_file if address == known.grpc_address else "")
+
+
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """For calls over HTTPS: trusts that authority, or those of the system. Raises `OSError`."""
+    return ssl.create_default_context(cafile=ca_file or None)
 
 
 def store_credentials(credentials: Credentials) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json as jsonlib
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -14,9 +16,9 @@ from regrow import choices, local, names
 from regrow.cli import output
 from regrow.cli.options import DATA, PATIENCE, Data, Json, Mistake, connect, span
 from regrow.client import Client
-from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials
+from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials, trusting
 from regrow.gateway.v1 import gateway_pb2
-from regrow.local.launcher import is_running
+from regrow.local.launcher import credentials_of, is_running
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 
@@ -30,6 +32,9 @@ def login(
         str, typer.Option("--grpc", help="Where gRPC answers, host:port. Default: the URL's host, port 8081.")
     ] = "",
     key: Annotated[str, typer.Option("--key", help="The API key. Asked for where it is left out.")] = "",
+    ca_file: Annotated[
+        str, typer.Option("--ca-file", help="The authority (PEM) of its certificate, where the system doesn't know it.")
+    ] = "",
     check: Annotated[bool, typer.Option("--check", help="Only show who you are; store nothing.")] = False,
 ) -> None:
     """Store which gateway your commands talk to, and with which key, after trying both."""
@@ -39,7 +44,8 @@ def login(
     url = (url or known.url).rstrip("/")
     address = grpc or (_grpc_of(url) if url != known.url.rstrip("/") else known.grpc_address)
     key = key or typer.prompt("API key", hide_input=True)
-    credentials = Credentials(url=url, grpc_address=address, key=key.strip())
+    trusted = str(Path(ca_file).absolute()) if ca_file else known.ca_file if url == known.url.rstrip("/") else ""
+    credentials = Credentials(url=url, grpc_address=address, key=key.strip(), ca_file=trusted)
     _show_caller(credentials)
     output.done(f"Stored in {store_credentials(credentials)}.")
 
@@ -53,7 +59,7 @@ def _grpc_of(url: str) -> str:
 
 
 def _show_caller(credentials: Credentials) -> None:
-    with Client(credentials.grpc_address, credentials.key, retry_for=PATIENCE) as client:
+    with Client(credentials.grpc_address, credentials.key, retry_for=PATIENCE, ca_file=credentials.ca_file) as client:
         caller = client.keys.GetCaller(gateway_pb2.GetCallerRequest())
     _check_rest(credentials)
     output.facts({"REST": credentials.url, "gRPC": credentials.grpc_address, **_facts_of(caller)})
@@ -62,7 +68,7 @@ def _show_caller(credentials: Credentials) -> None:
 def _check_rest(credentials: Credentials) -> None:
     request = urllib.request.Request(f"{credentials.url}/v1/caller", headers={"Authorization": f"Bearer {credentials.key}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=10, context=trusting(credentials.ca_file)) as answer:
             jsonlib.load(answer)
     except urllib.error.HTTPError as refusal:
         raise Mistake(
@@ -237,7 +243,7 @@ def reset(data: Data = DATA) -> None:
     where = store_key_of_folder(data, key)
     state, known = read_state(data), stored_credentials()
     if is_running(data) and state.get("grpc"):
-        store_credentials(Credentials(url=f"http://{state['http']}", grpc_address=state["grpc"], key=key))
+        store_credentials(credentials_of(state, key))
     elif not known.key:
-        store_credentials(Credentials(url=known.url, grpc_address=known.grpc_address, key=key_of_folder(data)))
+        store_credentials(replace(known, key=key_of_folder(data)))
     output.say(f"A new admin key, shown this once (your own commands find it in {where}):\n  {key}")

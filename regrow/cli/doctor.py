@@ -78,7 +78,9 @@ def _local(data: Path) -> Iterator[Line]:
     if not installed:
         yield Line(where="this machine", check="services", verdict="ok", found="Only the client is installed here.")
         return
-    environment = {**os.environ, **read_state(data).get("addresses", {}), "REGROW_DATA_DIR": str(data.absolute())}
+    state = read_state(data)
+    running = {**state.get("addresses", {}), **state.get("certificates", {})}
+    environment = {**os.environ, **running, "REGROW_DATA_DIR": str(data.absolute())}
     with ThreadPoolExecutor(len(installed)) as pool:
         for found in pool.map(lambda service: _of_service(service, environment), installed):
             yield from found

@@ -15,6 +15,7 @@ from regrow.cli import (
     access,
     audit,
     batches,
+    certs,
     datasets,
     doctor,
     events,
@@ -80,6 +81,7 @@ app.add_typer(events.app, name="events", rich_help_panel=SERVE)
 app.add_typer(operations.app, name="operations", rich_help_panel=SERVE)
 app.add_typer(projects.app, name="projects", rich_help_panel=ACCESS)
 app.command("login", rich_help_panel=ACCESS)(access.login)
+app.command("certs", rich_help_panel=ACCESS)(certs.certs)
 app.add_typer(access.keys, name="keys", rich_help_panel=ACCESS)
 app.add_typer(audit.app, name="audit", rich_help_panel=ACCESS)
 

@@ -21,7 +21,7 @@ from regrow.credentials import Credentials, key_of_folder, store_credentials, st
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import feedback_ledger_pb2
 from regrow.local import LaunchError, Local
-from regrow.local.launcher import check_installed, is_running, refuse_unfit
+from regrow.local.launcher import check_installed, credentials_of, is_running, refuse_unfit
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 from regrow.training.v1 import runs_pb2
@@ -34,6 +34,9 @@ def up(
     free_ports: Annotated[bool, typer.Option("--free-ports", help="Pick ports that nothing listens on.")] = False,
     http: Annotated[str, typer.Option("--http", help="Where REST listens, host:port. Usually 127.0.0.1:8080.")] = "",
     grpc: Annotated[str, typer.Option("--grpc", help="Where gRPC listens, host:port. Usually 127.0.0.1:8081.")] = "",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="HTTPS, gRPC over TLS, and certificates between the services, all made here.")
+    ] = False,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the services, REGROW_NAME=value. May be repeated.")
     ] = None,
@@ -47,13 +50,13 @@ def up(
     settings = pairs(setting or [], "--set")
     settings.update({name: value for name, value in _addresses(http, grpc).items() if value})
     if detach:
-        return _up_detached(data, free_ports, settings)
+        return _up_detached(data, free_ports, tls, settings)
     stop_on_signals()
 
     def ready(running: Local) -> None:
         announce(running, show_key=not background)
 
-    with Local(data=data, free_ports=free_ports, settings=settings, tell=output.tell, on_ready=ready):
+    with Local(data=data, free_ports=free_ports, tls=tls, settings=settings, tell=output.tell, on_ready=ready):
         wait_for_stop("Running. Ctrl-C stops it.")
 
 
@@ -90,9 +93,9 @@ def announce(running: Local, *, show_key: bool) -> Credentials:
     if fresh:
         store_key_of_folder(running.data, fresh)
     key = fresh or key_of_folder(running.data)
-    credentials = Credentials(grpc_address=running.grpc_address, url=running.url, key=key)
+    credentials = running.credentials(key)
     where = store_credentials(credentials)
-    output.facts({"REST": running.url, "gRPC": running.grpc_address, "data": str(running.data)})
+    output.facts({**_where(credentials), "data": str(running.data)})
     if fresh and show_key:
         output.say(f"Your admin key, shown this once (your own commands find it in {where}):\n  {fresh}")
     elif not key:
@@ -100,16 +103,23 @@ def announce(running: Local, *, show_key: bool) -> Credentials:
     return credentials
 
 
-def _up_detached(data: Path, free_ports: bool, settings: dict[str, str]) -> None:
+def _where(credentials: Credentials) -> dict[str, str]:
+    trust = {"authority": credentials.ca_file} if credentials.ca_file else {}
+    return {"REST": credentials.url, "gRPC": credentials.grpc_address.removeprefix("https://"), **trust}
+
+
+def _up_detached(data: Path, free_ports: bool, tls: bool, settings: dict[str, str]) -> None:
     check_installed()
     data = data.absolute()
     known = key_of_folder(data)
     refuse_unfit(data)
     log = data / "logs" / "up.log"
     command = [sys.executable, "-m", "regrow.cli", "up", "--background", "--data", str(data)]
-    command += ["--free-ports"] * free_ports + [
-        word for name, value in settings.items() for word in ("--set", f"{name}={value}")
-    ]
+    command += (
+        ["--free-ports"] * free_ports
+        + ["--tls"] * tls
+        + [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    )
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     while not (read_state(data).get("ready") and read_state(data)["supervisor"]["pid"] == process.pid):
@@ -117,8 +127,8 @@ def _up_detached(data: Path, free_ports: bool, settings: dict[str, str]) -> None
             raise LaunchError(log.read_text(errors="replace").strip().removeprefix("Error: "))
         time.sleep(0.1)
     state = read_state(data)
-    output.facts({"REST": f"http://{state['http']}", "gRPC": state["grpc"], "data": str(data), "process": str(process.pid)})
     key = key_of_folder(data)
+    output.facts({**_where(credentials_of(state, key)), "data": str(data), "process": str(process.pid)})
     if key and key != known:
         output.say(f"Your admin key, shown this once (your own commands have it already):\n  {key}")
     output.tell(f"It runs in the background. `regrow down --data {data}` ends it; its log is {log}.")

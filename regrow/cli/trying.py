@@ -35,7 +35,7 @@ from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2, problem_specs_pb2
 from regrow.local import Local
-from regrow.local.launcher import PORTS, is_running
+from regrow.local.launcher import PORTS, credentials_of, is_running
 from regrow.local.ports import problem_of
 from regrow.local.supervisor import read_state
 from regrow.registry.v1 import registry_pb2
@@ -95,7 +95,7 @@ def check_file(file: Path, target: str) -> None:
 
 
 def _client(credentials: Credentials, project: str) -> Client:
-    return Client(credentials.grpc_address, credentials.key, project=project, retry_for=PATIENCE)
+    return Client(credentials.grpc_address, credentials.key, project=project, retry_for=PATIENCE, ca_file=credentials.ca_file)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def gateway(data: Path) -> Iterator[Gateway]:
         if error.code != "UNAVAILABLE" or not _is_here(known.grpc_address):
             raise
     if is_running(data) and (state := read_state(data)).get("ready"):
-        running = Credentials(url=f"http://{state['http']}", grpc_address=state["grpc"], key=_key_of(data))
+        running = credentials_of(state, _key_of(data))
         store_credentials(running)
         yield Gateway(credentials=running)
         return
@@ -121,13 +121,13 @@ def gateway(data: Path) -> Iterator[Gateway]:
         if own.admin_key:
             output.tell(f"Your admin key is kept in {credentials_file()}, where your commands find it.")
         if not credentials.key:
-            credentials = Credentials(url=own.url, grpc_address=own.grpc_address, key=_key_of(data))
+            credentials = own.credentials(_key_of(data))
             store_credentials(credentials)
         yield Gateway(credentials=credentials, own=own)
 
 
 def _answers(credentials: Credentials) -> bool:
-    with Client(credentials.grpc_address, credentials.key, retry_for=0, timeout=5) as client:
+    with Client(credentials.grpc_address, credentials.key, retry_for=0, timeout=5, ca_file=credentials.ca_file) as client:
         client.keys.GetCaller(gateway_pb2.GetCallerRequest())
     return True
 
@@ -250,9 +250,10 @@ class Trial:
         answer = self.client.predict(self.name, [row]).predictions[0]
         body = json.dumps({"rows": [row]}, ensure_ascii=False)
         key = self._key_to_show(credentials)
+        trust = f"--cacert {shlex.quote(credentials.ca_file)} " if credentials.ca_file else ""
         output.say("\nCall it:", style="bold")
         output.say(
-            f"curl -s {credentials.url}/v1/{served.name}:predict \\\n"
+            f"curl -s {trust}{credentials.url}/v1/{served.name}:predict \\\n"
             f"  -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
             f"  -d {shlex.quote(body)}"
         )

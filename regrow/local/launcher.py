@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -19,11 +20,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
+from regrow.credentials import Credentials
 from regrow.local import processes
 from regrow.local.ports import free_ports, problem_of
-from regrow.local.supervisor import KEY, SERVICES, WRONG_SETTINGS, Child, Supervisor, command_for, end_leftovers, read_state
+from regrow.local.supervisor import (
+    CERTIFICATES,
+    KEY,
+    SERVICES,
+    WRONG_SETTINGS,
+    Child,
+    Supervisor,
+    command_for,
+    end_leftovers,
+    read_state,
+)
 
 try:
     import fcntl
@@ -53,14 +65,16 @@ class Local:
     """A running Regrow on this machine. Use it in a `with` block, or call `start` and `stop`.
 
     `free_ports` picks ports that nothing listens on, instead of the usual ones. `tell` gets lines for a person; it is called
-    from the supervisor's thread too. `admin_key` is the first admin key, where this start made it, else empty. `on_ready` is
-    called once all answer, before `{data}/up.json` says so.
+    from the supervisor's thread too. `tls` makes certificates in `{data}/certs` and uses them everywhere. `admin_key` is the
+    first admin key, where this start made it, else empty. `on_ready` is called
+    once all answer, before `{data}/up.json` says so.
     """
 
     data: Path = Path(".regrow")
     free_ports: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     tell: Callable[[str], None] = print
+    tls: bool = False
     command: Callable[[str], Sequence[str]] = command_for
     on_ready: Callable[[Local], None] = lambda _: None
     admin_key: str = ""
@@ -73,12 +87,22 @@ class Local:
     @property
     def url(self) -> str:
         """Where REST answers."""
-        return f"http://{_reachable(self.environment['REGROW_GATEWAY_HTTP_ADDRESS'])}"
+        return f"{'https' if self._door else 'http'}://{_reachable(self.environment['REGROW_GATEWAY_HTTP_ADDRESS'])}"
 
     @property
     def grpc_address(self) -> str:
-        """Where gRPC answers."""
-        return _reachable(self.environment["REGROW_GATEWAY_GRPC_ADDRESS"])
+        """Where gRPC answers: `host:port`, with `https://` before it where that is over TLS."""
+        return f"{'https://' if self._door else ''}{_reachable(self.environment['REGROW_GATEWAY_GRPC_ADDRESS'])}"
+
+    @property
+    def _door(self) -> str:
+        """The file of the certificate that the gateway shows to the public."""
+        return self.environment.get("REGROW_GATEWAY_CERT_FILE", "")
+
+    def credentials(self, key: str) -> Credentials:
+        """How to reach it with a key."""
+        ca_file = self.environment.get("REGROW_CA_FILE", "")
+        return Credentials(url=self.url, grpc_address=self.grpc_address, key=key, ca_file=ca_file)
 
     def start(self, *, ready_within: float = 90.0) -> Local:
         """Starts the services and waits until all answer. Raises `LaunchError`, and then nothing is left running."""
@@ -89,7 +113,9 @@ class Local:
             for service in end_leftovers(self.data):
                 self.tell(f"Ended {service}, which an earlier start left running.")
             given = {**ENVIRONMENT, **{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}}
-            self.environment = {**given, **self.settings, **self._addresses(), "REGROW_DATA_DIR": str(self.data)}
+            self.environment = {
+                **given, **self._certificates(), **self.settings, **self._addresses(), "REGROW_DATA_DIR": str(self.data)
+            }  # fmt: skip
             self._run_services()
             self._wait_until_ready(ready_within)
         except BaseException:
@@ -127,7 +153,7 @@ class Local:
         tell_at, told = time.monotonic() + SILENCE, ""
         while time.monotonic() < deadline:
             self._check_hope()
-            answered = not_ready(self.url)
+            answered = not_ready(self.url, self._door)
             if not answered:
                 return self._write_ready()
             problem = self._told() or answered
@@ -175,6 +201,14 @@ class Local:
             addresses[name] = self.settings.get(name) or os.environ.get(name) or f"127.0.0.1:{port}"
             self._check_address(name, addresses)
         return addresses
+
+    def _certificates(self) -> dict[str, str]:
+        """The variables that name certificates: those that are made here, else those of the environment."""
+        if not self.tls:
+            return {name: value for name, value in os.environ.items() if name.startswith("REGROW_") and _is_certificate(name)}
+        from regrow.local import certificates  # here: a client alone has no `cryptography`
+
+        return certificates.environment(certificates.make(self.data / "certs"))
 
     def _check_address(self, name: str, addresses: Mapping[str, str]) -> None:
         address = addresses[name]
@@ -225,16 +259,27 @@ def refuse_unfit(data: Path) -> None:
 
 
 def _taken(data: Path) -> LaunchError:
-    where = f" It answers at http://{read_state(data).get('http')}." if read_state(data).get("http") else ""
+    state = read_state(data)
+    where = f" It answers at {credentials_of(state, '').url}." if state.get("http") else ""
     return LaunchError(
         f"Another Regrow runs on {data}.{where} Stop it with `regrow down --data {data}`, or name another folder with --data."
     )
 
 
-def not_ready(url: str) -> str:
-    """What a gateway lacks, in words; empty where it and every service behind it are ready."""
+def credentials_of(state: Mapping[str, Any], key: str) -> Credentials:
+    """How to reach what `up.json` tells of."""
+    scheme, prefix = ("https", "https://") if state.get("tls") else ("http", "")
+    http, grpc = _reachable(str(state.get("http", ""))), _reachable(str(state.get("grpc", "")))
+    return Credentials(url=f"{scheme}://{http}", grpc_address=f"{prefix}{grpc}", key=key, ca_file=state.get("ca_file", ""))
+
+
+def not_ready(url: str, certificate: str = "") -> str:
+    """What a gateway lacks, in words; empty where it and every service behind it are ready.
+
+    `certificate` is the file of the one that it shows: that one is believed here, whatever host it is for.
+    """
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5, context=_pinned(certificate)) as answer:
             body = json.load(answer)
     except urllib.error.HTTPError as refusal:
         body = _json_of(refusal.read())
@@ -296,6 +341,19 @@ def _reachable(address: str) -> str:
     """An address to call, where one listens on all interfaces."""
     host, _, port = address.rpartition(":")
     return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else address
+
+
+def _pinned(certificate: str) -> ssl.SSLContext | None:
+    if not certificate:
+        return None
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _is_certificate(name: str) -> bool:
+    return name.endswith(CERTIFICATES) and "KAFKA" not in name and "MINIO" not in name
 
 
 def _json_of(raw: bytes) -> dict[str, object]:

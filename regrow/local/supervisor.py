@@ -27,6 +27,7 @@ FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 30.0, 10.0
 LOOK_EVERY = 0.1
 GRACE = 12.0
 LARGEST_LOG = 20 << 20
+CERTIFICATES = ("_CERT_FILE", "_KEY_FILE", "_CA_FILE")
 WRONG_SETTINGS = 78
 """How a service exits that won't start before an operator has changed something."""
 KEY = re.compile(r"rg_[a-z2-7]{8}_[A-Za-z0-9_-]{43}")
@@ -104,6 +105,9 @@ class Supervisor:
             "http": self.environment.get("REGROW_GATEWAY_HTTP_ADDRESS", ""),
             "grpc": self.environment.get("REGROW_GATEWAY_GRPC_ADDRESS", ""),
             "addresses": {name: value for name, value in self.environment.items() if name.endswith("_ADDRESS")},
+            "certificates": {name: value for name, value in self.environment.items() if name.endswith(CERTIFICATES)},
+            "tls": bool(self.environment.get("REGROW_GATEWAY_CERT_FILE")),
+            "ca_file": self.environment.get("REGROW_CA_FILE", ""),
         }
         temporary = self.data / "up.json.new"
         temporary.write_text(json.dumps(state))

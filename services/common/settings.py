@@ -135,6 +135,28 @@ class CommonSettings(BaseSettings):
     kafka_replication: int = Field(default=1, ge=1, le=9)
     """Brokers that hold each record of the topics that Regrow makes: 3 on a cluster that shall survive the loss of one."""
 
+    tls_cert_file: Path | None = None
+    """PEM file of this service's certificate, with its chain: shown to the services that call it and to those that it calls.
+    With it, its key and the authority, all calls between services are encrypted and both sides prove who they are."""
+
+    tls_key_file: Path | None = None
+    """PEM file of the private key of that certificate."""
+
+    tls_key_password: SecretStr | None = None
+    """The password of that key, where it has one."""
+
+    tls_ca_file: Path | None = None
+    """PEM file of the authority that signs the services' certificates, and nobody else's: who has one of it may call."""
+
+    gateway_cert_file: Path | None = None
+    """PEM file of the certificate that the gateway shows to the public, with its chain: REST is HTTPS then, gRPC over TLS."""
+
+    gateway_key_file: Path | None = None
+    """PEM file of the private key of that certificate."""
+
+    gateway_key_password: SecretStr | None = None
+    """The password of that key, where it has one."""
+
     labeling_address: str = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""
 

@@ -7,16 +7,15 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from socket import socket
+from typing import Any, NamedTuple
 
 import grpc
 import structlog
-import uvicorn
 import uvloop
 from grpc_health.v1._async import HealthServicer
 
@@ -24,8 +23,10 @@ from services.common.database import Database
 from services.common.errors import RegrowError
 from services.common.events import EventLog, events_from
 from services.common.objects import objects_from
+from services.common.rpc.credentials import bind
 from services.common.settings import load
-from services.common.telemetry import address_in_use, configure_logging, serve_metrics
+from services.common.telemetry import configure_logging, serve_metrics
+from services.common.tls import CertificateFiles, own_certificate, public_certificate
 from services.common.tracing import start_tracing
 from services.gateway import forwarding
 from services.gateway.audit.grpc_api import AuditApi
@@ -38,6 +39,7 @@ from services.gateway.feedback.from_log import LogDoor
 from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.feedback.writing import Writer
 from services.gateway.grpc_api import KeyApi, local_calls, local_streams
+from services.gateway.http_server import HttpServer, listener
 from services.gateway.inference.aliases import RegistryView
 from services.gateway.inference.batching import Batches
 from services.gateway.inference.following import Follower
@@ -82,11 +84,19 @@ _FIRST_LOADS_SECONDS = 20.0
 log = structlog.get_logger()
 
 
+class Certificates(NamedTuple):
+    """What the gateway shows to the services behind it, and to the public; None where it speaks plainly."""
+
+    own: CertificateFiles | None
+    door: CertificateFiles | None
+
+
 class Gateway:
     """A gateway that takes calls, from `start` to `stop`."""
 
-    def __init__(self, settings: GatewaySettings, database: Database, events: EventLog) -> None:
+    def __init__(self, settings: GatewaySettings, database: Database, events: EventLog, certificates: Certificates) -> None:
         self._settings = settings
+        self._door_certificate = certificates.door
         self._database = database
         self._events = events
         home = settings.data_dir / GATEWAY
@@ -94,7 +104,7 @@ class Gateway:
         addresses = {
             "labeling": settings.labeling_address, "training": settings.training_address, "registry": settings.registry_address,
         }  # fmt: skip
-        self._upstreams = Upstreams(addresses, settings.internal_token.get_secret_value())
+        self._upstreams = Upstreams(addresses, settings.internal_token.get_secret_value(), certificates.own)
         registry = RegistryView(self._upstreams.channel("registry"))
         residents = Residents(settings.memory_budget_bytes)
         self._loader = Loader(objects, home / "bundles", budget=settings.memory_budget_bytes, batch_rows=settings.batch_rows)
@@ -136,8 +146,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: grpc.aio.Server | None = None
         self._health: HealthServicer | None = None
-        self._http: _Http | None = None
-        self._http_task: asyncio.Task[None] | None = None
+        self._http: HttpServer | None = None
         self.http_port = 0
         self.grpc_port = 0
 
@@ -159,17 +168,17 @@ class Gateway:
             async with asyncio.timeout(_FIRST_LOADS_SECONDS):
                 await self.serving.settled()
         self._server, self._health = forwarding.make_server(self._calls, [inference_handlers(self._door)])
-        listener = _listener(self._settings.gateway_http_address)
+        taken = listener(self._settings.gateway_http_address)
         try:
-            self.grpc_port = forwarding.bind(self._server, self._settings.gateway_grpc_address)
+            self.grpc_port = bind(self._server, self._settings.gateway_grpc_address, self._door_certificate)
         except RegrowError:
-            listener.close()
+            taken.close()
             raise
         await self._server.start()
-        await self._serve_http(listener)
+        await self._serve_http(taken)
         if self._settings.feedback_from_log:
             self._log_door.start()
-        log.info("serving", http_port=self.http_port, grpc_port=self.grpc_port)
+        log.info("serving", http_port=self.http_port, grpc_port=self.grpc_port, tls=self._door_certificate is not None)
 
     async def stop(self, grace: float) -> None:
         """Drains: tells that it stops, takes no new call, lets the running ones finish within the grace, writes what waits."""
@@ -200,7 +209,7 @@ class Gateway:
     def cut(self) -> None:
         """Ends a drain at once."""
         if self._http is not None:
-            self._http.force_exit = True
+            self._http.cut()
         if self._server is not None:
             self._run(self._server.stop(0))
 
@@ -208,38 +217,21 @@ class Gateway:
         self._tasks.append(asyncio.ensure_future(work))
 
     async def _end_http(self) -> None:
-        if self._http is not None and self._http_task is not None:
-            self._http.should_exit = True
-            await self._http_task
+        if self._http is not None:
+            await self._http.stop()
 
-    async def _serve_http(self, listener: socket.socket) -> None:
+    async def _serve_http(self, taken: socket) -> None:
         settings = self._settings
         rest = Rest(
             self._calls, Router(public_methods().values()), self._operations,
             max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes,
         )  # fmt: skip
         inference = InferenceRest(self._door, max_body_bytes=settings.max_body_bytes)
-        self.http_port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            make_app(self._system, rest, inference), http="httptools", ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=75,
-            timeout_graceful_shutdown=round(settings.drain_seconds),
-        )  # fmt: skip
-        self._http = _Http(config)
-        self._http_task = asyncio.ensure_future(self._http.serve(sockets=[listener]))
-        while not self._http.started:
-            if self._http_task.done():
-                self._http_task.result()
-            await asyncio.sleep(0.005)
-
-
-class _Http(uvicorn.Server):
-    """Uvicorn without its signal handlers: the process has two servers, which stop together."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Captures none."""
-        yield
+        self.http_port = taken.getsockname()[1]
+        self._http = HttpServer(
+            make_app(self._system, rest, inference), drain_seconds=settings.drain_seconds, certificate=self._door_certificate
+        )
+        await self._http.start(taken)
 
 
 async def open_gateway(
@@ -249,6 +241,7 @@ async def open_gateway(
 
     `on_first_key` hears it as soon as it is kept: a start that fails afterwards must not take it along.
     """
+    certificates = Certificates(own_certificate(settings), public_certificate(settings))
     database = await asyncio.to_thread(open_keys, settings.database())
     keys = Keys(database, _pepper(settings))
     await asyncio.to_thread(keys.adopt)
@@ -256,7 +249,7 @@ async def open_gateway(
     if first is not None:
         on_first_key(first)
     events = await asyncio.to_thread(events_from, settings)
-    gateway = Gateway(settings, database, events)
+    gateway = Gateway(settings, database, events, certificates)
     try:
         await gateway.start()
     except BaseException:
@@ -332,14 +325,3 @@ def _pepper(settings: GatewaySettings) -> Pepper:
 def _print_key(words: str, secret: str) -> None:
     sys.stdout.write(f"{words}\n{secret}\n")
     sys.stdout.flush()
-
-
-def _listener(address: str) -> socket.socket:
-    """A bound socket. Raises `FailedPrecondition` that says who has the port."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, int(port)), family=family, backlog=2048)
-    except (OSError, ValueError) as error:
-        raise address_in_use(address, getattr(error, "strerror", "") or "") from None

@@ -22,7 +22,6 @@ from services.common.rpc.principal import REQUEST_ID_KEY, Call, as_mapping, requ
 from services.common.rpc.reflecting import enable_reflection
 from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.rpc.status import to_status
-from services.common.telemetry import address_in_use
 from services.gateway.calls import Calls, stopping
 from services.gateway.methods import Method, public_methods, public_services
 from services.gateway.partial import FIELDS_KEY, mask_for, masked
@@ -51,17 +50,6 @@ def make_server(calls: Calls, others: Iterable[Any] = ()) -> tuple[grpc.aio.Serv
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     enable_reflection(server, public_services())
     return server, servicer
-
-
-def bind(server: grpc.aio.Server, address: str) -> int:
-    """The port taken. Raises `FailedPrecondition` that says who has it."""
-    try:
-        port: int = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise address_in_use(address, "")
-    return port
 
 
 def _handler(calls: Calls, method: Method) -> Any:

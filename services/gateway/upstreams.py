@@ -15,6 +15,7 @@ from services.common.rpc.client import aio_internal_channel
 from services.common.rpc.principal import as_mapping, call_metadata, current_principal, current_request_id
 from services.common.rpc.readiness import CLOCK_KEY, SOFTWARE_KEY, read_missing
 from services.common.rpc.status import from_rpc_error
+from services.common.tls import CertificateFiles
 from services.gateway.methods import Method
 
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -39,9 +40,11 @@ class UpstreamState:
 class Upstreams:
     """Belongs to the event loop."""
 
-    def __init__(self, addresses: Mapping[str, str], token: str) -> None:
+    def __init__(self, addresses: Mapping[str, str], token: str, certificate: CertificateFiles | None = None) -> None:
         self._token = token
-        self._channels = {home: aio_internal_channel(address, token) for home, address in addresses.items()}
+        self._channels = {
+            home: aio_internal_channel(address, token, certificate=certificate) for home, address in addresses.items()
+        }
         self._callables: dict[str, Callable[..., Any]] = {}
 
     def channel(self, home: str) -> grpc.aio.Channel:

@@ -32,6 +32,7 @@ from services.common.objects import ObjectStore, objects_from
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tls import own_certificate
 from services.common.tracing import start_tracing
 from services.labeling.annotation import grpc_api as annotation_api
 from services.labeling.annotation.handlers import Annotation
@@ -137,7 +138,8 @@ def _parts(engines: Engines) -> list[Part]:
 
 
 def start(settings: LabelingSettings) -> RunningServer:
-    """Opens the engines, migrates the database, and serves. Raises `FailedPrecondition`, `EngineUnavailable`."""
+    """Opens the engines, migrates, and serves. Raises `FailedPrecondition`, `EngineUnavailable`, `InvalidInput`."""
+    certificate = own_certificate(settings)
     # Arrow's own allocators keep freed memory; the system's gives it back, so that a large import leaves no trace.
     pa.set_memory_pool(pa.system_memory_pool())
     sweep(settings.scratch)
@@ -169,6 +171,7 @@ def start(settings: LabelingSettings) -> RunningServer:
         uses={"events": engines.events.check},  # feedback waits in the log, whatever holds it
         workers=settings.workers,
         metrics_address=settings.metrics_address,
+        certificate=certificate,
         on_stop=stop,
     )
     for part in parts:

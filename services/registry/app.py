@@ -12,6 +12,7 @@ from services.common.objects import objects_from
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tls import own_certificate
 from services.common.tracing import start_tracing
 from services.registry import meters
 from services.registry.grpc_api import SERVICES, add_servicers
@@ -23,7 +24,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def start(settings: RegistrySettings) -> RunningServer:
-    """Opens the engines, migrates the database, and serves. Raises `FailedPrecondition`, `EngineUnavailable`."""
+    """Opens the engines, migrates, and serves. Raises `FailedPrecondition`, `EngineUnavailable`, `InvalidInput`."""
+    certificate = own_certificate(settings)
     database = open_database(settings.database(), migrations=MIGRATIONS)
     objects, events = objects_from(settings), events_from(settings)
     publisher = Publisher(database, events)
@@ -48,6 +50,7 @@ def start(settings: RegistrySettings) -> RunningServer:
         uses={"objects": objects.check, "events": events.check},  # aliases are read all the same, and changes wait
         workers=settings.workers,
         metrics_address=settings.metrics_address,
+        certificate=certificate,
         on_stop=stop,
     )
     meters.read_from(database)

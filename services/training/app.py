@@ -16,6 +16,7 @@ from services.common.rpc.principal import service_principal
 from services.common.rpc.server import RunningServer, run_forever, serve
 from services.common.settings import load
 from services.common.telemetry import configure_logging
+from services.common.tls import own_certificate
 from services.common.tracing import start_tracing
 from services.training import meters
 from services.training.batch_predictions import storage as batch_storage
@@ -50,9 +51,11 @@ class Engines:
 
     def __init__(self, settings: TrainingSettings) -> None:
         caller, token = service_principal("training"), settings.internal_token.get_secret_value()
+        self.certificate = own_certificate(settings)
         self._channels: list[grpc.Channel] = []
         for service, address in (("labeling", settings.labeling_address), ("registry", settings.registry_address)):
-            self._channels.append(internal_channel(address, token=token, principal=caller, service=service))
+            channel = internal_channel(address, token=token, principal=caller, service=service, certificate=self.certificate)
+            self._channels.append(channel)
         self.labeling, self.registry = Labeling(self._channels[0]), Registry(self._channels[1])
         self.database: Database = open_database(settings.database(), migrations=MIGRATIONS)
         self.objects: ObjectStore = objects_from(settings)
@@ -180,6 +183,7 @@ def start(settings: TrainingSettings) -> RunningServer:
             uses={"objects": training.engines.objects.check, "events": training.engines.events.check},  # runs wait for them
             workers=settings.workers,
             metrics_address=settings.metrics_address,
+            certificate=training.engines.certificate,
             on_stop=training.stop,
             on_drain=training.signal.close,
         )

@@ -21,6 +21,7 @@ from compose_file import DEPLOY, OURS, composed, raw, used_variables, variables
 from prometheus_client import REGISTRY
 from queries import alerts, metric_names, panels
 
+from regrow.local import certificates
 from services.common.settings import CommonSettings
 from services.gateway.settings import GatewaySettings
 from services.labeling.settings import LabelingSettings
@@ -46,6 +47,22 @@ def test_the_compose_file_is_valid_by_the_specifications_schema() -> None:
     broken = {**content, "services": {**content["services"], "gateway": {"imge": "x"}}}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validators.validator_for(schema)(schema).validate(broken)
+
+
+def test_the_file_that_adds_tls_gives_each_service_the_certificates_that_regrow_certs_makes(tmp_path: Path) -> None:
+    content = yaml.safe_load((DEPLOY / "compose.tls.yaml").read_text())
+    schema = get_builtin_schema("vendor.compose-spec")
+    jsonschema.validators.validator_for(schema)(schema).validate(content)
+    made = certificates.make(tmp_path / "certs")
+    assert set(content["services"]) == set(OURS)
+    for name, service in content["services"].items():
+        mounted = {there: made.parent / here for here, there, _ in (volume.split(":") for volume in service["volumes"])}
+        assert all(volume.endswith(":ro") for volume in service["volumes"])
+        for variable, path in service["environment"].items():
+            folder, _, file = path.rpartition("/")
+            assert (mounted[folder] / file).is_file(), (name, variable)
+            assert variable.removeprefix("REGROW_").lower() in CommonSettings.model_fields
+    assert content["services"]["gateway"]["healthcheck"]["test"] == [*ALL["gateway"]["healthcheck"]["test"], "--public"]
 
 
 @pytest.mark.parametrize("name", list(ALL))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from services.common.rpc.client import internal_channel
 from services.common.rpc.principal import Principal, current_principal, current_request_id
 from services.common.rpc.server import RunningServer, serve
 from services.common.spec import ClassDefinition, InputColumn, ProblemSpec, Task, check
+from services.common.tls import own_certificate
 from services.gateway.app import Gateway, open_gateway
 from services.gateway.settings import GatewaySettings
 from services.registry.app import start as start_registry
@@ -291,7 +292,7 @@ class RunningGateway:
         self._thread = threading.Thread(target=lambda: uvloop.run(self._main()), daemon=True)
         self._thread.start()
         self.gateway, self.first_key = self._ready.result(30)
-        self.http = f"http://127.0.0.1:{self.gateway.http_port}"
+        self.http = f"{'https' if settings.gateway_cert_file else 'http'}://127.0.0.1:{self.gateway.http_port}"
         self.grpc = f"127.0.0.1:{self.gateway.grpc_port}"
 
     async def _main(self) -> None:
@@ -312,20 +313,24 @@ class RunningGateway:
 
 
 class World:
-    """Registry, labeling and training on free ports, one data folder for all."""
+    """Registry, labeling and training on free ports, one data folder for all; over TLS where their certificates are given."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, certificates: Mapping[str, Path] | None = None) -> None:
         self.data_dir = data_dir
+        self._certificates = certificates or {}
         self.recorder = Recorder()
         self.labeling = Labeling(self.recorder)
-        self.registry = start_registry(RegistrySettings(**self._common(registry_address="127.0.0.1:0")))
+        registry = RegistrySettings(**self._common(registry_address="127.0.0.1:0"))
+        self.registry, self.certificate = start_registry(registry), own_certificate(registry)
         self._servers = [
             self._serve("labeling", self.labeling.add_to, ["regrow.labeling.v1.DatasetService"]),
             self._serve("training", Training(self.recorder).add_to, ["regrow.training.v1.RunService"]),
             self.registry,
         ]
         self.objects = DirectoryStore(data_dir / "objects")
-        channel = internal_channel(f"127.0.0.1:{self.registry.port}", token=TOKEN, service="registry")
+        channel = internal_channel(
+            f"127.0.0.1:{self.registry.port}", token=TOKEN, service="registry", certificate=self.certificate
+        )
         self.models: Any = reg_rpc.ModelServiceStub(channel)
         self.versions: Any = reg_rpc.VersionServiceStub(channel)
         self.aliases: Any = reg_rpc.AliasServiceStub(channel)
@@ -382,7 +387,10 @@ class World:
         return self.aliases.ListAliases(reg.ListAliasesRequest(parent=name.rpartition("/aliases/")[0])).aliases
 
     def _common(self, **changes: Any) -> dict[str, Any]:
-        return {"data_dir": self.data_dir, "internal_token": TOKEN, **changes}
+        return {"data_dir": self.data_dir, "internal_token": TOKEN, **self._certificates, **changes}
 
     def _serve(self, name: str, add: Callable[[grpc.Server], None], services: list[str]) -> RunningServer:
-        return serve(name=name, address="127.0.0.1:0", add_servicers=add, services=services, internal_token=TOKEN, ready={})
+        return serve(
+            name=name, address="127.0.0.1:0", add_servicers=add, services=services, internal_token=TOKEN, ready={},
+            certificate=self.certificate,
+        )  # fmt: skip

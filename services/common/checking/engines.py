@@ -22,6 +22,7 @@ from services.common.events.port import DEAD_LETTER, EventLog
 from services.common.objects import objects_from
 from services.common.rpc.health import problem_of
 from services.common.settings import CommonSettings
+from services.common.tls import own_certificate
 
 _MUCH_LAG = 10_000
 _CALLS = {"gateway": ("labeling", "training", "registry"), "training": ("labeling", "registry")}
@@ -116,8 +117,9 @@ def peers(settings: CommonSettings, service: str) -> Iterator[Finding]:
     addresses = {
         "labeling": settings.labeling_address, "training": settings.training_address, "registry": settings.registry_address
     }  # fmt: skip
+    certificate = own_certificate(settings)
     for peer in _CALLS.get(service, ()):
-        if wrong := problem_of(addresses[peer]):
+        if wrong := problem_of(addresses[peer], certificate=certificate):
             yield warning(f"service {peer}", wrong, f"Start it, or set REGROW_{peer.upper()}_ADDRESS to where it is.")
         else:
             yield ok(f"service {peer}", f"It answers on {addresses[peer]}.")

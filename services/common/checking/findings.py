@@ -80,6 +80,7 @@ def _all(settings_class: type[SettingsT], extra: str, migrations: Path) -> Itera
     looks: dict[str, Look] = {
         "data folder": lambda: machine.data_folder(settings),
         "disk": lambda: machine.disk(settings.data_dir),
+        "certificates": lambda: machine.certificates(settings, name),
         "ports": lambda: machine.ports(settings, name),
         "database": lambda: engines.database(settings, migrations),
         "event log": lambda: engines.event_log(settings),

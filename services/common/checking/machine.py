@@ -18,6 +18,8 @@ from services.common.checking.findings import Finding, ok, problem, warning
 from services.common.ports import who_listens
 from services.common.rpc.health import problem_of
 from services.common.settings import CommonSettings
+from services.common.tls import CertificateFiles, days_left, own_certificate, public_certificate
+from services.common.tls.renewing import FEW_DAYS
 
 _PYTHON = ((3, 11), (3, 13))
 _GIB = 1 << 30
@@ -106,16 +108,38 @@ def ports(settings: CommonSettings, service: str) -> Iterator[Finding]:
         "labeling": [settings.labeling_address], "training": [settings.training_address],
         "registry": [settings.registry_address], "gateway": [settings.gateway_grpc_address, settings.gateway_http_address],
     }[service]  # fmt: skip
+    certificate = public_certificate(settings) if service == "gateway" else own_certificate(settings)
     for address in addresses:
         holder = who_listens(int(address.rpartition(":")[2])) or _somebody(_local(address))
         if not holder:
             yield ok("ports", f"{address} is free.")
         elif f"services.{service}" not in holder:
             yield problem("ports", f"{address} is taken by {holder}.", "Stop it, or choose another address.")
-        elif address == addresses[0] and (wrong := problem_of(_local(address))):
+        elif address == addresses[0] and (wrong := problem_of(_local(address), certificate=certificate, itself=True)):
             yield warning("ports", f"It runs, but {wrong}", "The findings below say why.")
         else:
             yield ok("ports", f"It runs and answers on {address}.")
+
+
+def certificates(settings: CommonSettings, service: str) -> Iterator[Finding]:
+    """That they can be used, and for how long; that their keys are the owner's alone."""
+    shown = {"certificate": own_certificate(settings)}
+    if service == "gateway":
+        shown["public certificate"] = public_certificate(settings)
+    for check, files in shown.items():
+        if files is not None:
+            yield _certificate(check, files)
+
+
+def _certificate(check: str, files: CertificateFiles) -> Finding:
+    current = files.current()
+    found = f"{files.cert} is good until {current.ends:%Y-%m-%d}."
+    if stat.S_IMODE(files.key.stat().st_mode) & 0o007:
+        return warning(check, f"Everybody on this machine can read {files.key}.", f"chmod 600 {files.key}")
+    if days_left(current) < FEW_DAYS:
+        todo = "Put a new one there: it is taken up without a restart."
+        return warning(check, f"{files.cert} ends in {days_left(current)} days.", todo)
+    return ok(check, found)
 
 
 def clock(check: str, theirs: datetime, asked: datetime, answered: datetime) -> Finding:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 import grpc
 
 from services.common import tracing
+from services.common.rpc.credentials import aio_channel, channel
 from services.common.rpc.principal import (
     TOKEN_KEY,
     Metadata,
@@ -31,6 +32,7 @@ from services.common.rpc.principal import (
 )
 from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.rpc.status import calling, from_rpc_error
+from services.common.tls import CertificateFiles
 
 __all__ = ["aio_internal_channel", "call_metadata", "calling", "internal_channel"]
 
@@ -68,19 +70,20 @@ def internal_channel(
     timeout: float = TIMEOUT_SECONDS,
     stream_timeout: float = STREAM_TIMEOUT_SECONDS,
     service_config: dict[str, Any] | None = None,
+    certificate: CertificateFiles | None = None,
 ) -> grpc.Channel:
     """A channel for stubs, to keep and share between threads; connects by itself, again and again.
 
     `principal` is who calls (default: a service); with `principal=current_principal` each call is made for whoever called
     the handler that makes it. `service` names the other side in errors. Calls that end with one response take `timeout`
-    seconds at most, streams `stream_timeout`, unless the call says `timeout=`. Every error is a `RegrowError`.
+    seconds at most, streams `stream_timeout`, unless the call says `timeout=`. With a `certificate`, calls go over TLS and show
+    it. Every error is a `RegrowError`.
     """
     caller = principal or service_principal("internal")
     manner = _Manner(
         token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout, server=_server(service, address)
     )
-    channel = grpc.insecure_channel(address, options=_options(service_config))
-    return grpc.intercept_channel(channel, _Calls(manner, service))
+    return grpc.intercept_channel(channel(address, _options(service_config), certificate), _Calls(manner, service))
 
 
 def aio_internal_channel(
@@ -91,6 +94,7 @@ def aio_internal_channel(
     timeout: float = TIMEOUT_SECONDS,
     stream_timeout: float = STREAM_TIMEOUT_SECONDS,
     service_config: dict[str, Any] | None = None,
+    certificate: CertificateFiles | None = None,
 ) -> grpc.aio.Channel:
     """The asyncio twin. A call without `call_metadata` of its own is made for `principal`.
 
@@ -98,8 +102,7 @@ def aio_internal_channel(
     """
     caller = principal or service_principal("gateway")
     manner = _Manner(token=token, caller=caller, timeout=timeout, stream_timeout=stream_timeout, server=_server("", address))
-    channel = grpc.aio.insecure_channel(address, options=_options(service_config))
-    return cast(grpc.aio.Channel, _AioChannel(channel, manner))
+    return cast(grpc.aio.Channel, _AioChannel(aio_channel(address, _options(service_config), certificate), manner))
 
 
 def _options(service_config: dict[str, Any] | None) -> list[tuple[str, Any]]:

@@ -18,10 +18,12 @@ import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.common.errors import FailedPrecondition
+from services.common.rpc.credentials import bind
 from services.common.rpc.interceptors import ErrorsAsStatus, Observed, PrincipalRequired
 from services.common.rpc.readiness import Health, ReadinessWatch, close_one
 from services.common.rpc.reflecting import enable_reflection
-from services.common.telemetry import address_in_use, serve_metrics
+from services.common.telemetry import serve_metrics
+from services.common.tls import CertificateFiles
 
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_METADATA_BYTES = 32 << 10
@@ -96,13 +98,15 @@ def serve(
     on_stop: Callable[[], None] | None = None,
     on_drain: Callable[[], None] | None = None,
     ready_every: float = READY_EVERY_SECONDS,
+    certificate: CertificateFiles | None = None,
 ) -> RunningServer:
     """Starts a server and returns while it runs.
 
     `services` are full proto names (`regrow.registry.v1.ModelService`). `ready` holds a check of each engine without which
     the service can't work, `uses` of those whose work waits while they are away: a check raises what is wrong.
     A stream occupies one of `workers` while it lasts. `on_drain` runs when a stop begins, for streams that would outlast
-    the grace; `on_stop` when the last call has ended. Port 0 takes a free one. Raises `FailedPrecondition`.
+    the grace; `on_stop` when the last call has ended. With a `certificate` only callers that show one of its authorities are
+    taken, health checks included. Port 0 takes a free one. Raises `FailedPrecondition`.
     """
     if not internal_token:
         raise FailedPrecondition(f"{name} has no internal token. Set REGROW_INTERNAL_TOKEN.", reason="NO_INTERNAL_TOKEN")
@@ -117,7 +121,7 @@ def serve(
     servicer = Health()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     enable_reflection(server, services)
-    port = _bind(server, address)
+    port = bind(server, address, certificate)
     closers = [] if on_stop is None else [on_stop]
     if metrics_address:
         closers.append(_with_metrics(server, name, metrics_address))
@@ -126,7 +130,7 @@ def serve(
     )
     server.start()
     watch.start()
-    log.info("serving", address=address, port=port)
+    log.info("serving", address=address, port=port, tls=certificate is not None)
     return RunningServer(name=name, port=port, server=server, pool=pool, watch=watch, closers=closers)
 
 
@@ -149,16 +153,6 @@ def run_forever(server: RunningServer, grace: float = GRACE_SECONDS) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _bind(server: grpc.Server, address: str) -> int:
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
-    if port == 0:
-        raise address_in_use(address, "")
-    return port
 
 
 def _with_metrics(server: grpc.Server, name: str, address: str) -> Callable[[], None]:
