@@ -94,7 +94,7 @@ async def process(
         await server.wait()
 
 
-async def measure(pid: int, asks: list[Ask]) -> Measured:
+async def measure(pid: int, asks: list[Ask], warm: float = WARM_SECONDS, seconds: float = SECONDS) -> Measured:
     """Runs every ask again and again, all at once, and counts after a while of warming up."""
     count, counting, stop = 0, False, False
 
@@ -105,13 +105,13 @@ async def measure(pid: int, asks: list[Ask]) -> Measured:
             count += counting
 
     tasks = [asyncio.ensure_future(go_on(ask)) for ask in asks]
-    await asyncio.sleep(WARM_SECONDS)
+    await asyncio.sleep(warm)
     counting, began, cpu = True, time.perf_counter(), cpu_seconds(pid)
-    await asyncio.sleep(SECONDS)
-    counting, seconds, used = False, time.perf_counter() - began, cpu_seconds(pid) - cpu
+    await asyncio.sleep(seconds)
+    counting, lasted, used = False, time.perf_counter() - began, cpu_seconds(pid) - cpu
     stop = True
     await asyncio.gather(*tasks)
-    return Measured(rate=count / seconds, cpu=1e6 * used / count)
+    return Measured(rate=count / lasted, cpu=1e6 * used / count)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -6,8 +6,6 @@ Bare, because a prediction takes less time than a stack of middleware: the answe
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
@@ -24,7 +22,7 @@ from services.common.errors import (
     TooLarge,
     Unauthenticated,
 )
-from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
+from services.common.rpc.principal import REQUEST_ID_KEY, new_request_id, request_id_from
 from services.common.rpc.status import error_body, http_status, to_status
 from services.gateway.calls import ClientGone
 
@@ -151,15 +149,10 @@ class Exchange:
         await self.answer(orjson.dumps(body), status=status or http_status(told), headers=[*hints(error), *(headers or [])])
 
 
-_process, _numbers = secrets.token_hex(4), itertools.count()
-
-
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's id where it sent a fit one, else a new one: of this process, then counted, for randomness is dear here."""
+    """The caller's id where it sent a fit one, else a new one."""
     sent = headers.get(b"x-request-id")
-    if sent is not None:
-        return request_id_from({REQUEST_ID_KEY: sent.decode("latin-1")})
-    return f"{_process}{next(_numbers):08x}"
+    return new_request_id() if sent is None else request_id_from({REQUEST_ID_KEY: sent.decode("latin-1")})
 
 
 def error_line(error: RegrowError, request_id: str) -> bytes:

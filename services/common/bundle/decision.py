@@ -26,6 +26,8 @@ class Decision:
 
     def scores(self, logits: npt.NDArray[np.float32], multi_label: bool) -> Doubles:
         """`(rows, heads, classes)` logits -> `(rows, classes)` logits before temperature: of the heads' mean probability."""
+        if len(self.weights) == 1:
+            return logits[:, 0].astype(np.float64)
         speaking = [h for h, weight in enumerate(self.weights) if weight > 0]
         if len(speaking) == 1:
             return logits[:, speaking[0]].astype(np.float64)

@@ -109,7 +109,8 @@ class _Lines:
     names: tuple[str, ...]
     centers: npt.NDArray[np.float64]  # (1, lines)
     scales: npt.NDArray[np.float64]  # (1, lines)
-    at: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64] | slice
+    """Where they go in the matrix; a slice where they lie side by side there too."""
     indicated: npt.NDArray[np.int64]
     indicators_at: npt.NDArray[np.int64]
     cycles: tuple[tuple[str, list[int], slice], ...]
@@ -121,9 +122,10 @@ class _Lines:
     def write(self, values: npt.NDArray[np.float64], out: Matrix) -> None:
         """Fills `out` (rows, width) from `(rows, lines)`."""
         missing = np.isnan(values)
-        scaled = np.where(missing, 0.0, (values - self.centers) * self.scales)
+        scaled = (values - self.centers) * self.scales
+        scaled[missing] = 0.0
         # Smooth clip of RealMLP (Holzmueller et al. 2024): far outliers end at +-3 and still keep their order.
-        out[:, self.at] = scaled / np.sqrt(1.0 + (scaled / _SOFT_LIMIT) ** 2)
+        out[:, self.at] = scaled / np.sqrt(1.0 + np.square(scaled / _SOFT_LIMIT))
         if len(self.indicated):
             out[:, self.indicators_at] = missing[:, self.indicated]
         if len(self.waving):
@@ -150,7 +152,7 @@ def _side_by_side(blocks: Sequence[Number | Moment]) -> _Lines:
         names=tuple(block.name for block in blocks),
         centers=np.array([[block.center for block in blocks]]),
         scales=np.array([[block.scale for block in blocks]]),
-        at=at,
+        at=slice(0, len(blocks)) if all(block.width == 1 for block in blocks) else at,
         indicated=np.array(indicated, dtype=np.int64),
         indicators_at=at[indicated] + 1,
         cycles=tuple(cycles),
@@ -169,9 +171,11 @@ class Table:
     width: int = field(init=False, compare=False)
     """Columns of the matrix."""
     _lines: _Lines = field(init=False, repr=False, compare=False)
+    _categories_at: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", sum(block.width for block in self.blocks))
+        object.__setattr__(self, "_categories_at", self.width - sum(category.width for category in self.categories))
         object.__setattr__(self, "_lines", _side_by_side((*self.numbers, *self.moments)))
 
     @property
@@ -192,12 +196,12 @@ class Table:
             stop = min(start + _CHUNK, rows)
             values = np.array([columns[name][start:stop] for name in lines.names], dtype=np.float64)  # (lines, rows)
             lines.write(values.T, matrix[start:stop])
-        at = width - sum(category.width for category in self.categories)
-        ones = list[int]()
+        ones, at = list[int](), self._categories_at
         for category in self.categories:
             ones += category.ones(cast(Strings, columns[category.name]), at, width)
             at += category.width
-        matrix.reshape(-1)[ones] = 1.0
+        if ones:
+            matrix.reshape(-1)[ones] = 1.0
         return matrix
 
     def unseen(self, columns: Columns, warnings: list[list[Warning]]) -> None:

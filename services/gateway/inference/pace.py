@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAIT_SECONDS = 0.001
-WORTH_CALLS = 4
+FAST_SECONDS = 0.001
+"""Calls that come sooner after each other may wait for company."""
+WORTH_CALLS = 3
 """A wait pays where at least so many share it: fewer are answered sooner one by one."""
 _LONGEST_PAUSE = 1024
 
@@ -24,7 +25,7 @@ class Pace:
         if self.pause:
             self.pause -= 1
             return False
-        return gap < WAIT_SECONDS
+        return gap < FAST_SECONDS
 
     def learn(self, waited: bool, calls: int) -> None:
         """From a batch: waiting pays, or it doesn't, or as many come without."""

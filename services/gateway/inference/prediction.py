@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,7 @@ _SMALL_BYTES, _QUICK_SECONDS = 4096, 0.0005
 _FEW_ROWS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What a call hears: of each row a prediction and its id."""
 
     loaded: Loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -20,8 +21,7 @@ class Spent:
         self.ns += ns
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
+class Timed(NamedTuple):
     """Moments of one computation in nanoseconds (`time.perf_counter_ns`): its begin, when its columns were read, its end."""
 
     began: int

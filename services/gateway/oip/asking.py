@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from services.common.errors import InvalidField, Unsupported
 from services.common.rpc.principal import current_call
@@ -27,8 +29,7 @@ ALL = tuple(Wanted(name) for name in OUTPUTS)
 ALL_BINARY = tuple(Wanted(name, binary=True) for name in OUTPUTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """`name` is the model as the caller called it, `id` is sent back; `raw` where the answer's elements are to be bytes."""
 
     named: Named
@@ -60,6 +61,28 @@ class Columns:
         if not self.count:
             raise InvalidField("inputs", "is empty: send a tensor for each column of the rows to predict.")
         return TensorRows(self.cells, self.count, size)
+
+
+class Paths(NamedTuple):
+    """What an error calls the parts of an input tensor."""
+
+    tensor: str
+    name: str
+    datatype: str
+    shape: str
+    contents: str
+    data: str
+    raw: str
+
+
+@lru_cache(maxsize=1024)
+def paths(index: int) -> Paths:
+    """Of the input at this place."""
+    tensor = f"inputs[{index}]"
+    return Paths(
+        tensor, f"{tensor}.name", f"{tensor}.datatype", f"{tensor}.shape", f"{tensor}.contents", f"{tensor}.data",
+        f"raw_input_contents[{index}]",
+    )  # fmt: skip
 
 
 def wanted(name: str, most: object, path: str, *, binary: bool = False) -> Wanted:

@@ -65,10 +65,10 @@ def _infer(door: Door) -> Callable[..., Any]:
                 made = await door.infer(call, asked)
                 response = grpc_messages.write(asked, made)
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id), *_trailers(made)))
-            return response.SerializeToString()
         except RegrowError as error:
             await abort(context, error, request_id)
             return b""
+        return response
 
     return answer
 
@@ -88,20 +88,21 @@ def _stream(door: Door, method: Method) -> Callable[..., Any]:
     return answer
 
 
-async def _one(door: Door, content: bytes, request_id: str, authorization: str) -> grpc_service_pb2.ModelStreamInferResponse:
+async def _one(door: Door, sent: bytes, request_id: str, authorization: str) -> grpc_service_pb2.ModelStreamInferResponse:
     """The answer to one request of a stream. It is a call of its own: authenticated, counted, with a deadline."""
     request = grpc_service_pb2.ModelInferRequest()
     try:
         with door.calls.opened(_INFER, request_id, None) as call:
             await door.calls.authenticate(_INFER, call, authorization)
-            request = _parsed(_INFER, content)
-            asked = grpc_messages.read(request, len(content))
-            response = grpc_messages.write(asked, await door.infer(call, asked))
+            request = _parsed(_INFER, sent)
+            asked = grpc_messages.read(request, len(sent))
+            content = grpc_messages.write(asked, await door.infer(call, asked))
     except ClientGone:
         raise
     except RegrowError as error:
         failed = grpc_service_pb2.ModelInferResponse(model_name=request.model_name, id=request.id)
         return grpc_service_pb2.ModelStreamInferResponse(error_message=error.message, infer_response=failed)
+    response = grpc_service_pb2.ModelInferResponse.FromString(content)
     if request.parameters and request.parameters[_ASKS_FINAL].bool_param:
         response.parameters[_FINAL].bool_param = True
     return grpc_service_pb2.ModelStreamInferResponse(infer_response=response)

@@ -15,7 +15,7 @@ from services.common.errors import InvalidField
 from services.gateway.inference.prediction import Answer
 from services.gateway.json_reading import shown
 from services.gateway.oip import answering, names
-from services.gateway.oip.asking import ALL, ALL_BINARY, Asked, Columns, Wanted, limit_time, refuse_shared_memory, wanted
+from services.gateway.oip.asking import ALL, ALL_BINARY, Asked, Columns, Wanted, limit_time, paths, refuse_shared_memory, wanted
 from services.gateway.oip.tensors import from_json, from_raw, rows_of, to_raw
 
 _NONE: Mapping[str, Any] = {}
@@ -30,7 +30,7 @@ def read(model: str, version: str, body: bytes, header_length: str) -> Asked:
     columns = Columns()
     at = 0
     for index, tensor in enumerate(_objects(sent.get("inputs"), "inputs")):
-        at = _read_tensor(tensor, f"inputs[{index}]", columns, tail, at)
+        at = _read_tensor(tensor, index, columns, tail, at)
     if at != len(tail):
         raise InvalidField("body", f"has {len(tail) - at} bytes behind its last binary tensor.")
     limit_time(parameters.get("timeout"))
@@ -84,25 +84,26 @@ def _split(body: bytes, header_length: str) -> tuple[bytes, bytes]:
     return body[:length], body[length:]
 
 
-def _read_tensor(tensor: Mapping[str, Any], path: str, columns: Columns, tail: bytes, at: int) -> int:
+def _read_tensor(tensor: Mapping[str, Any], index: int, columns: Columns, tail: bytes, at: int) -> int:
     """Adds a tensor to the columns; answers where the next binary one begins."""
-    name, datatype = _text(tensor.get("name"), f"{path}.name"), _text(tensor.get("datatype"), f"{path}.datatype")
+    path = paths(index)
+    name, datatype = _text(tensor.get("name"), path.name), _text(tensor.get("datatype"), path.datatype)
     shape = tensor.get("shape")
-    if type(shape) is not list or not all(type(one) is int for one in shape):
-        raise InvalidField(f"{path}.shape", "must be a JSON array of whole numbers, like [1].")
-    count = rows_of(shape, f"{path}.shape")
-    columns.add(name, count, path)
+    if type(shape) is not list or set(map(type, shape)) != {int}:
+        raise InvalidField(path.shape, "must be a JSON array of whole numbers, like [1].")
+    count = rows_of(shape, path.shape)
+    columns.add(name, count, path.tensor)
     parameters = tensor.get("parameters")
     if parameters:
-        refuse_shared_memory(_object(parameters, f"{path}.parameters"), path)
+        refuse_shared_memory(_object(parameters, f"{path.tensor}.parameters"), path.tensor)
         size = parameters.get("binary_data_size")
         if size is not None:
             if type(size) is not int or not 0 <= size <= len(tail) - at:
                 problem = f"{shown(size)} isn't a number of bytes that the body has behind its JSON."
-                raise InvalidField(f"{path}.parameters.binary_data_size", problem)
-            columns.cells[name] = from_raw(tail[at : at + size], datatype, count, f"{path}.data")
+                raise InvalidField(f"{path.tensor}.parameters.binary_data_size", problem)
+            columns.cells[name] = from_raw(tail[at : at + size], datatype, count, path.data)
             return at + size
-    columns.cells[name] = from_json(tensor.get("data"), datatype, count, f"{path}.data")
+    columns.cells[name] = from_json(tensor.get("data"), datatype, count, path.data)
     return at
 
 

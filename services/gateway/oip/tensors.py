@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +33,14 @@ CONTENTS: dict[str, str] = {
 }  # fmt: skip
 """The field of `InferTensorContents` by datatype; FP16 and BF16 come raw only."""
 
+_NO_TYPES: frozenset[type] = frozenset()
+_JSON_TYPES: dict[str, frozenset[type]] = {
+    "BYTES": frozenset({str, type(None)}), "BOOL": frozenset({bool, type(None)}),
+    **{datatype: frozenset({int, type(None)} if dtype[1] in "iu" else {int, float, type(None)})
+       for datatype, dtype in _DTYPES.items() if datatype != "BOOL"},
+}  # fmt: skip
+"""By datatype, what elements in JSON are, as a rule; the few others that fit are looked at one by one."""
+
 # One element of a number is what most requests have: reading it so takes a third of what numpy does.
 _ONE: dict[str, struct.Struct] = {
     "BOOL": struct.Struct("<?"), "INT32": struct.Struct("<i"), "INT64": struct.Struct("<q"), "FP32": struct.Struct("<f"),
@@ -41,8 +48,7 @@ _ONE: dict[str, struct.Struct] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A tensor to answer. `values` are texts, or an array of booleans or numbers."""
 
     name: str
@@ -53,11 +59,11 @@ class Output:
 
 def rows_of(shape: Sequence[int], path: str) -> int:
     """How many rows a column of this shape has. Raises `InvalidField`."""
-    if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or not 1 <= shape[0] <= MOST_ROWS:
+    if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or not 1 <= (rows := shape[0]) <= MOST_ROWS:
         raise InvalidField(
             path, f"is {_shown(list(shape))}: a column is [rows] or [rows, 1], with 1 to {MOST_ROWS:,} rows in a request."
         )
-    return shape[0]
+    return rows
 
 
 def from_raw(content: bytes, datatype: str, count: int, path: str) -> list[Any]:
@@ -98,6 +104,8 @@ def from_json(sent: object, datatype: str, count: int, path: str) -> list[Any]:
     values = sent if len(sent) == count and not isinstance(sent[0], list) else _flat(sent, path)
     if len(values) != count:
         raise InvalidField(path, f"has {len(values)} elements: the shape says {count}.")
+    if set(map(type, values)) <= _JSON_TYPES.get(datatype, _NO_TYPES):
+        return values
     fits = _fits(datatype, path)
     for index, value in enumerate(values):
         if value is not None and not fits(value):

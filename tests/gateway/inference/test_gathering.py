@@ -1,0 +1,119 @@
+"""Quick calls that are computed together on an event loop, and the rule that says whether the first of them waits."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_batching import SlowBundle, Values, loaded
+
+from services.common.bundle import Predictions
+from services.common.errors import InvalidField
+from services.gateway.inference.gathering import Gathering
+from services.gateway.inference.loading import Loaded
+from services.gateway.inference.pace import FAST_SECONDS, WORTH_CALLS, Pace
+
+Ask = Callable[..., Coroutine[Any, Any, Predictions]]
+
+
+def gathered(work: Callable[[Ask, Loaded], Coroutine[Any, Any, Any]], bundle: Any) -> tuple[Any, Loaded]:
+    async def inside() -> tuple[Any, Loaded]:
+        gathering, version = Gathering(), loaded(bundle)
+        return await asyncio.wait_for(work(lambda *values: gathering.compute(version, Values(*values)), version), 30), version
+
+    return asyncio.run(inside())
+
+
+def test_calls_of_one_turn_of_the_loop_are_computed_together_and_each_gets_its_own() -> None:
+    bundle = SlowBundle()
+
+    async def work(ask: Ask, _: Loaded) -> list[Predictions]:
+        return list(await asyncio.gather(ask(1.0), ask(2.0, 2.5), ask(3.0)))
+
+    answers, version = gathered(work, bundle)
+    assert [[row[0] for row in one.classes] for one in answers] == [["1.0"], ["2.0", "2.5"], ["3.0"]]
+    assert bundle.batches == [[1.0, 2.0, 2.5, 3.0]]
+    assert (version.tally.executions, version.tally.queued.count) == (1, 3)
+
+
+def test_where_calls_come_fast_those_of_later_turns_are_waited_for() -> None:
+    bundle = SlowBundle()
+
+    async def work(ask: Ask, version: Loaded) -> None:
+        version.pace.last = float("inf")  # the call before came just now, however slow this machine is
+
+        async def later(turns: int) -> Predictions:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return await ask(float(turns))
+
+        await asyncio.gather(*(later(turns) for turns in range(0, 12, 2)))
+
+    gathered(work, bundle)
+    assert bundle.batches[0][:2] == [0.0, 2.0]
+    assert sorted(x for batch in bundle.batches for x in batch) == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_a_call_that_cant_be_read_or_computed_fails_alone_and_isnt_counted_as_computed() -> None:
+    bundle = SlowBundle()
+
+    async def work(ask: Ask, _: Loaded) -> list[Any]:
+        return list(await asyncio.gather(ask(1.0), ask("x"), ask(-1.0), return_exceptions=True))
+
+    (good, unread, failed), version = gathered(work, bundle)
+    assert isinstance(good, Predictions) and isinstance(unread, InvalidField) and isinstance(failed, ValueError)
+    assert (version.tally.executions, version.tally.computed.count) == (1, 1)
+
+
+def test_more_calls_than_a_batch_holds_are_computed_in_several() -> None:
+    bundle = SlowBundle()
+
+    async def work(ask: Ask, _: Loaded) -> list[Predictions]:
+        return list(await asyncio.gather(*(ask(float(n)) for n in range(150))))
+
+    answers, _ = gathered(work, bundle)
+    assert [float(one.classes[0][0]) for one in answers] == list(range(150))
+    assert [len(batch) for batch in bundle.batches] == [64, 64, 22]
+
+
+def test_a_caller_who_leaves_is_not_computed_for() -> None:
+    bundle = SlowBundle()
+
+    async def work(ask: Ask, _: Loaded) -> None:
+        gone, stays = asyncio.ensure_future(ask(1.0)), asyncio.ensure_future(ask(2.0))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, stays, return_exceptions=True)
+
+    gathered(work, bundle)
+    assert bundle.batches == [[2.0]]
+
+
+def test_callers_who_ask_one_after_the_other_are_soon_not_held_up() -> None:
+    pace, waits = Pace(), 0
+    for number in range(1000):
+        waited = pace.wait(number * FAST_SECONDS / 2)
+        waits += waited
+        pace.learn(waited, 1)
+    assert waits <= 10
+
+
+@pytest.mark.parametrize(("gap", "waits"), [(FAST_SECONDS / 2, True), (FAST_SECONDS * 2, False)])
+def test_only_calls_that_come_fast_wait(gap: float, waits: bool) -> None:
+    pace = Pace()
+    pace.wait(100.0)
+    assert pace.wait(100.0 + gap) is waits
+
+
+def test_company_makes_the_next_wait_worth_it_again() -> None:
+    pace = Pace(last=99.9999, pause=0, penalty=512)
+    assert pace.wait(100.0)
+    pace.learn(True, WORTH_CALLS)
+    assert pace.penalty == 1 and pace.wait(100.0)
