@@ -4,16 +4,21 @@
 
 Each contender has one core, the client and the broker share the other, and they take turns, so a busy machine treats them
 alike. The gateway authenticates, checks every piece against the model's spec, gives what the log needs, and answers when all
-is committed (acks=all). The bare producer is kafka-python with records that are ready: the same keys, values and headers, the
-same batches, acks=all. On the embedded log, the bare one is `SqliteLog.append`. Needs the folder of engines, or a broker.
+is committed. The bare producer is kafka-python with records that are ready: the same keys, values and headers. Both have the
+same kafka-python with the same acks=all, idempotence, batch size, linger (none), compression (none) and C checksums. The bare one
+is measured twice: as applications use it, which places each record by its key, and told the partition, as the gateway tells
+it after it has placed a key once. On the embedded log, the bare one is `SqliteLog.append`. Needs the folder of engines, or a
+broker.
 
-CPU time of the contender's process is the steadier figure: events a second of one whole core are 1 s / CPU per event.
+CPU time of the contender's process is the steadier figure: events a second of one whole core are 1 s / CPU per event. The
+verdict takes the worse of the two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import pickle
 import secrets
@@ -32,6 +37,7 @@ from typing import Any
 
 import grpc
 import httpx
+import structlog
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "gateway")]
@@ -47,6 +53,7 @@ PIECES = 500
 TICKS = os.sysconf("SC_CLK_TCK")
 CORE, OTHERS = {0}, {1} if (os.cpu_count() or 1) > 1 else {0}
 TARGET = 0.8
+BASE, STREAM = "bare producer", "gateway, gRPC stream"
 _SOON = timedelta(seconds=2)
 
 BARE = """
@@ -67,11 +74,12 @@ main()
 """
 KAFKA = """
 from kafka import KafkaProducer
-producer = KafkaProducer(bootstrap_servers=sys.argv[2], acks="all", batch_size=512 << 10)
+producer = KafkaProducer(bootstrap_servers=sys.argv[2], acks="all", enable_idempotence=True, batch_size=512 << 10)
+partition = int(sys.argv[4]) if len(sys.argv) > 4 else None
 sent = []
 def append(batch):
     for key, value, headers in batch:
-        sent.append(producer.send(sys.argv[3], value, key=key, headers=headers))
+        sent.append(producer.send(sys.argv[3], value, key=key, headers=headers, partition=partition))
 def finish():
     producer.flush()
     for one in sent:
@@ -245,32 +253,35 @@ def bare(events: Path, opening: str, *arguments: str) -> Iterator[Contender]:
         process.wait(30)
 
 
-def compared(contenders: dict[str, Contender], count: int, rounds: int) -> dict[str, Taken]:
-    """The median of each, in turns; the first turn warms up."""
+def compared(contenders: dict[str, Contender], count: int, rounds: int) -> dict[str, list[Taken]]:
+    """What each took, in turns; a first turn warms up and isn't kept."""
     taken: dict[str, list[Taken]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, contender in contenders.items():
             one = contender(count if turn else max(PIECES, count // 10))
             if turn:
                 taken[name].append(one)
-    return {
-        name: Taken(statistics.median(one.wall for one in all_), statistics.median(one.cpu for one in all_))
-        for name, all_ in taken.items()
-    }
+    return taken
 
 
-def report(title: str, found: dict[str, Taken], count: int) -> float:
-    """Prints the table; answers the stream's rate of one core, as a share of the bare one's."""
-    base = next(iter(found.values()))
+def report(title: str, taken: dict[str, list[Taken]], count: int) -> tuple[float, float]:
+    """Prints the table; answers the stream's share of the bare one, by wall clock and by CPU. All are medians of the turns."""
+    base, shares = taken[BASE], (0.0, 0.0)
     print(f"\n{title}: {count:,} events a turn, {PIECES} a part, one core each\n")
     print(f"{'':34} {'events/s':>10} {'CPU us/event':>13} {'of the bare one: by wall':>26} {'by CPU':>8}")
-    for name, one in found.items():
-        share = f"{base.wall / one.wall:26.0%} {base.cpu / one.cpu:8.0%}"
-        print(f"{name:34} {count / one.wall:10,.0f} {1e6 * one.cpu / count:13.1f} {share}")
-    return base.cpu / found["gateway, gRPC stream"].cpu
+    for name, turns in taken.items():
+        wall, cpu = (statistics.median(getattr(one, kind) for one in turns) for kind in ("wall", "cpu"))
+        by_wall = statistics.median(bare.wall / one.wall for bare, one in zip(base, turns, strict=True))
+        by_cpu = statistics.median(bare.cpu / one.cpu for bare, one in zip(base, turns, strict=True))
+        print(f"{name:34} {count / wall:10,.0f} {1e6 * cpu / count:13.1f} {by_wall:26.0%} {by_cpu:8.0%}")
+        if name == STREAM:
+            shares = by_wall, by_cpu
+    return shares
 
 
-def measure(title: str, world: World, model: str, opening: str, where: list[str], changes: dict[str, str], asked: Any) -> float:
+def measure(
+    title: str, world: World, model: str, programs: dict[str, tuple[str, ...]], changes: dict[str, str], asked: Any
+) -> tuple[float, float]:
     """One log: the gateway writes to it first, and what it wrote is what the bare one writes again."""
     with ExitStack() as stack:
         environment = (
@@ -279,16 +290,20 @@ def measure(title: str, world: World, model: str, opening: str, where: list[str]
         gateway = Gateway(model, stack, environment)
         gateway.stream(asked.events)
         settings = world.settings(**{name.removeprefix("REGROW_").lower(): value for name, value in changes.items()})
+        records = records_of(settings)[: asked.events]
         events = [
             (record.key.encode(), record.value, [(name, value.encode()) for name, value in record.headers.items()])
-            for record in records_of(settings)[: asked.events]
+            for record in records
         ]
         assert len(events) == asked.events
         file = world.data_dir / "events.pickle"
         file.write_bytes(pickle.dumps(events))
-        first = stack.enter_context(bare(file, opening, *where))
-        contenders = {
-            "bare producer": first, "gateway, gRPC stream": gateway.stream, "gateway, gRPC batches": gateway.batches,
+        contenders: dict[str, Contender] = {
+            name: stack.enter_context(bare(file, opening, *(one.format(partition=records[0].partition) for one in where)))
+            for name, (opening, *where) in programs.items()
+        }
+        contenders |= {
+            STREAM: gateway.stream, "gateway, gRPC batches": gateway.batches,
             "gateway, CSV file": gateway.csv, "gateway, JSON lines": gateway.json_lines,
             "gateway, JSON batches": gateway.json_batches,
         }  # fmt: skip
@@ -302,21 +317,27 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kafka", default="", help="a broker that is there; else one is started from the folder of engines")
     asked = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         os.sched_setaffinity(0, OTHERS)  # the broker, the registry and the client inherit it
         world = World(Path(folder))
         stack.callback(world.stop)
         model = world.champion("ingest")
         raw = Path(folder) / "bare.db"
-        measure("Embedded log (SQLite)", world, model, SQLITE, [str(raw), str(ROOT)], {}, asked)
+        embedded = {BASE: (SQLITE, str(raw), str(ROOT))}
+        measure("Embedded log (SQLite)", world, model, embedded, {}, asked)
         broker = Path(folder) / "kafka"
         broker.mkdir()
         address = asked.kafka or stack.enter_context(running(kafka_server(broker))).address
         prefix = f"ingest-{secrets.token_hex(3)}."
         changes = {"REGROW_KAFKA_BOOTSTRAP": address, "REGROW_KAFKA_TOPIC_PREFIX": prefix}
-        share = measure("Kafka, acks=all", world, model, KAFKA, [address, f"{prefix}{FEEDBACK}"], changes, asked)
-        print(f"\nThe gateway's stream on Kafka reaches {share:.0%} of the bare producer on one core; wanted: {TARGET:.0%}.")
-        return 0 if share >= TARGET else 1
+        topic = f"{prefix}{FEEDBACK}"
+        programs = {BASE: (KAFKA, address, topic), f"{BASE}, told the partition": (KAFKA, address, topic, "{partition}")}
+        by_wall, by_cpu = measure("Kafka, acks=all", world, model, programs, changes, asked)
+        passed = min(by_wall, by_cpu) >= TARGET
+        print(f"\n{'PASS' if passed else 'FAIL'}: the gateway's stream on Kafka reaches {by_wall:.0%} of the bare producer by "
+              f"wall clock, {by_cpu:.0%} by CPU, on one core; wanted: {TARGET:.0%}.")  # fmt: skip
+        return 0 if passed else 1
 
 
 if __name__ == "__main__":
