@@ -5,10 +5,10 @@
 Each contender has one core, the client and the broker share the other, and they take turns, so a busy machine treats them
 alike. The gateway authenticates, checks every piece against the model's spec, gives what the log needs, and answers when all
 is committed. The bare producer is kafka-python with records that are ready: the same keys, values and headers. Both have the
-same kafka-python with the same acks=all, idempotence, batch size, linger (none), compression (none) and C checksums. The bare one
-is measured twice: as applications use it, which places each record by its key, and told the partition, as the gateway tells
-it after it has placed a key once. On the embedded log, the bare one is `SqliteLog.append`. Needs the folder of engines, or a
-broker.
+same kafka-python with the same acks=all, idempotence, batch size, linger (none), compression (none) and checksums in C. The
+bare one is measured twice: as applications use it, which places each record by its key, and told the partition, as the
+gateway tells it after it has placed a key once. On the embedded log, the bare one is `SqliteLog.append`. Needs the folder of
+engines, or a broker.
 
 CPU time of the contender's process is the steadier figure: events a second of one whole core are 1 s / CPU per event. The
 verdict takes the worse of the two.
