@@ -16,6 +16,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -30,10 +31,23 @@ from services.common.telemetry import RUNNING, record
 UNGUARDED = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 # A year: gRPC hands "no deadline" over as a time far ahead.
 _FOREVER_SECONDS = 365 * 86400.0
+# A call that has waited for its engine is over: tried again by the caller's channel, it would wait four times as long.
+# https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
+_TRIED_ENOUGH = ("grpc-retry-pushback-ms", "-1")
+_WAITED_SECONDS = 1.0
 
 Around = Callable[[str, grpc.ServicerContext], AbstractContextManager[None]]
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending(grpc.Status):
+    """How a call ends."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
 class _Block(grpc.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
@@ -61,6 +75,7 @@ class ErrorsAsStatus(_Block):
     @contextmanager
     def around(self, method: str, context: grpc.ServicerContext) -> Iterator[None]:
         """Raises only what ends the call."""
+        begun = time.monotonic()
         request_id = principal.request_id_from(principal.as_mapping(context.invocation_metadata()))
         with principal.entered(principal.Call(request_id=request_id, deadline=_deadline(context))):
             try:
@@ -70,8 +85,10 @@ class ErrorsAsStatus(_Block):
             except BaseException as error:
                 if _is_grpcs_own(error, context):
                     raise
-                told = status.to_status(status.known(error, place=method), request_id)
-                context.abort_with_status(rpc_status.to_status(told))
+                told = rpc_status.to_status(status.to_status(status.known(error, place=method), request_id))
+                if told.code is grpc.StatusCode.UNAVAILABLE and time.monotonic() - begun > _WAITED_SECONDS:
+                    told = _Ending(told.code, told.details, (*told.trailing_metadata, _TRIED_ENOUGH))
+                context.abort_with_status(told)
 
 
 class Observed(_Block):

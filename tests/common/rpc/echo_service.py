@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.wrappers_pb2 import StringValue
 
-from services.common.errors import Busy, NotFound
+from services.common.errors import Busy, EngineUnavailable, NotFound
 from services.common.rpc.principal import current_principal, current_request_id, seconds_left
 
 SERVICE = "test.v1.EchoService"
@@ -48,6 +48,9 @@ class Echo:
             case "flaky" if self.failures_left:
                 self.failures_left -= 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            case "waited":
+                time.sleep(1.2)
+                raise EngineUnavailable("objects", "the store doesn't answer", retry_after=timedelta(seconds=3))
             case "wait":
                 self.entered.set()
                 assert self.leave.wait(60)

@@ -111,6 +111,13 @@ def test_four_tries_are_all(stub: Stub, echo: Echo) -> None:
     assert echo.calls == RETRY_UNAVAILABLE["methodConfig"][0]["retryPolicy"]["maxAttempts"]
 
 
+def test_what_has_waited_for_its_engine_is_not_tried_again(stub: Stub, echo: Echo) -> None:
+    with pytest.raises(EngineUnavailable, match="the store doesn't answer") as raised:
+        stub.Unary(_say("waited"))
+    assert raised.value.retry_after == timedelta(seconds=3)
+    assert echo.calls == 1
+
+
 def test_no_other_error_is_tried_again(stub: Stub, echo: Echo) -> None:
     for text in ("missing", "secret", "busy"):
         with pytest.raises(Exception, match=r"."):
