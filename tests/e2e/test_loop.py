@@ -1,11 +1,15 @@
 """The whole loop through four real services: from a file to a model that regrows from feedback.
 
-On the embedded engines, and on Kafka, MinIO and PostgreSQL.
+On the embedded engines, and on Kafka, MinIO and PostgreSQL. `REGROW_TEST_E2E` names others, such as each of them alone, for
+which `test_mixed_engines` has a shorter loop:
+
+    REGROW_TEST_E2E="kafka minio postgres" python -m pytest -m slow tests/e2e/test_loop.py
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import unicodedata
 import urllib.request
@@ -26,10 +30,11 @@ from regrow.local import Local
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import policies_pb2, runs_pb2
 
+ENGINES = os.environ.get("REGROW_TEST_E2E", "embedded kafka+minio+postgres").split()
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
-    pytest.mark.parametrize("engines", ["embedded", "kafka+minio+postgres"], indirect=True, scope="module"),
+    pytest.mark.parametrize("engines", ENGINES, indirect=True, scope="module"),
 ]
 GOLD, FEEDBACK = 20, 300
 
