@@ -4,7 +4,8 @@
         await client.import_file("reviews.csv", dataset_id="reviews")           # or a DataFrame
         await client.create_spec("reviews", dataset="reviews", target="Recommended")
         labels = await client.create_label_set("reviews", problem_spec="reviews")
-        run = await client.wait_for_run((await client.create_run(labels.name, model="reviews")).name)
+        run = await client.create_run(labels.name, model="reviews")
+        run = await client.wait_for_run(run.name)
         await client.promote(run.version)
         await client.predict("reviews", [{"text": "Lovely"}])
         await client.predict_frame("reviews", frame)                            # a DataFrame in, a DataFrame out
@@ -13,8 +14,8 @@
             ...
 
 Where a name is asked for, the short one will do (`reviews`), or the full one (`projects/default/datasets/reviews`). Calls have
-a deadline, are repeated where that is safe, and raise `regrow.CallError`. `regrow.Client` is the same for programs that block,
-and may be used from many threads; `regrow.AsyncClient` belongs to the event loop that it was made on.
+a deadline, are repeated where that is safe, and raise `regrow.CallError`. There are two clients with the same methods: the one
+in `regrow.client` blocks, and may be used from many threads; the one in `regrow.aio` belongs to its event loop.
 """
 
 from __future__ import annotations
