@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import demo_steps as steps
@@ -24,6 +26,7 @@ import demo_youtube as youtube
 import psycopg
 import pytest
 from compose_file import DEPLOY, OURS, composed
+from otlp_collector import Collector, Received, collector
 from real_engines import kafka_server, minio_server, postgres_server, running
 
 from regrow import Client
@@ -44,12 +47,14 @@ class Stack:
     folder: Path
     hosts: dict[str, str]
     metrics: dict[str, int]
+    spans: Collector
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def environment(self, name: str) -> dict[str, str]:
         """The service's own, in this machine's terms."""
         own = {variable: self.here(str(value), name) for variable, value in ALL[name]["environment"].items()}
         own["REGROW_METRICS_PORT"] = str(self.metrics[name])
+        own["REGROW_OTLP_ENDPOINT"] = self.spans.endpoint  # what an operator writes into .env
         return {**own, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder / "home")}
 
     def here(self, text: str, name: str) -> str:
@@ -89,14 +94,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with ExitStack() as engines:
         servers = {}
         for name, make in _engines().items():
-            servers[name] = engines.enter_context(running(make(tmp_path_factory.mktemp(name))))
+            place = engines.enter_context(TemporaryDirectory(prefix=f"regrow-{name}-", ignore_cleanup_errors=True))
+            servers[name] = engines.enter_context(running(make(Path(place))))
         ports = iter(free_ports(9))
         hosts = {"kafka:9092": servers["kafka"].address, "minio:9000": servers["minio"].address}
         hosts["postgres:5432"] = servers["postgres"].address
         for service, port in (("labeling", 7071), ("training", 7072), ("registry", 7073), ("gateway", 8080), ("gateway", 8081)):
             here = f"127.0.0.1:{next(ports)}"
             hosts |= {f"{host}:{port}": here for host in (service, "0.0.0.0", "127.0.0.1")}
-        made = Stack(folder=folder, hosts=hosts, metrics={name: next(ports) for name in OURS})
+        spans = engines.enter_context(collector())
+        made = Stack(folder=folder, hosts=hosts, metrics={name: next(ports) for name in OURS}, spans=spans)
         for part in ("secrets", "empty", "home", *OURS):
             (folder / part).mkdir()
         _make_secrets(made)
@@ -188,6 +195,46 @@ def test_a_model_is_made_and_predicts_through_the_stack_and_feedback_reaches_the
     assert prediction["classNames"] == ["spam"]
     assert steps.send_labels(client, "spam", [(prediction["predictionId"], "spam")], "moderators") == 1
     _wait(lambda: steps.feedback_stats(client, "spam").votes == 1, stack)
+
+
+def test_one_trace_leads_from_rest_through_grpc_and_through_kafka_to_the_ledger(stack: Stack, key: str) -> None:
+    """A list, which labeling answers over gRPC, and feedback, which Kafka keeps: both in the trace of their sender."""
+    trace, sender = secrets.token_hex(16), secrets.token_hex(8)
+
+    def sent(path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            f"http://{stack.hosts['gateway:8080']}/v1/projects/default/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {key}", "traceparent": f"00-{trace}-{sender}-01"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    assert sent("datasets")["datasets"]
+    told = sent("models/spam:predict", {"rows": [{"text": "subscribe to my channel"}]})["predictions"][0]["predictionId"]
+    event = sent("models/spam/feedback", {"predictionId": told, "classNames": ["spam"], "source": "moderators"})["eventId"]
+
+    wanted = {
+        ("gateway", "GET /v1/{parent=projects/*}/datasets"): sender,
+        ("labeling", "regrow.labeling.v1.DatasetService/ListDatasets"): "gateway",
+        ("gateway", "POST /v1/{parent=projects/*/models/*}/feedback"): sender,
+        ("gateway", "send regrow.feedback"): "gateway",
+        ("labeling", "process regrow.feedback"): "gateway",
+        ("training", "process regrow.feedback"): "gateway",
+    }
+
+    def complete(spans: list[Received]) -> bool:
+        return wanted.keys() <= {(span.service, span.name) for span in spans}
+
+    spans = stack.spans.trace(trace, complete, seconds=SECONDS)
+    assert complete(spans), sorted({(span.service, span.name) for span in spans})
+    by_id = {span.id: span for span in spans}
+    for where, parent in wanted.items():
+        span = next(one for one in spans if (one.service, one.name) == where)
+        assert parent in (span.parent, by_id[span.parent].service if span.parent in by_id else None), where
+    (applied,) = [span for span in spans if (span.service, span.name) == ("labeling", "process regrow.feedback")]
+    assert by_id[applied.parent].name == "send regrow.feedback"
+    assert (applied.attributes["messaging.system"], applied.attributes["messaging.message.id"]) == ("kafka", event)
 
 
 def test_the_engines_hold_what_the_services_keep_and_their_folders_no_database_and_no_object(stack: Stack) -> None:

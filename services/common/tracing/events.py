@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from services.common.tracing.context import TraceContext, current_context
-from services.common.tracing.spans import Span, begin, below, current_span, ended, is_on, parent_of, within
+from services.common.tracing.spans import (
+    Span,
+    begin,
+    below,
+    current_span,
+    ended,
+    is_on,
+    messaging_system,
+    parent_of,
+    within,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -87,7 +97,7 @@ def _handled(group: str, record: Record, context: TraceContext) -> Span | None:
 
 def _messaging(operation: str, topic: str) -> dict[str, str | int]:
     return {
-        "messaging.system": "regrow",
+        "messaging.system": messaging_system(),
         "messaging.operation.name": operation,
         "messaging.operation.type": operation,
         "messaging.destination.name": topic,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import regrow
 from services.common.tracing.context import TraceContext
-from services.common.tracing.spans import use
+from services.common.tracing.spans import MESSAGING, use
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _TRACEPARENT, _REQUEST_ID = "TRACEPARENT", "REGROW_REQUEST_ID"
@@ -32,6 +32,11 @@ class TraceSettings(Protocol):
         """The share of new traces that is recorded."""
         ...
 
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Where Kafka is, if it holds the event log."""
+        ...
+
 
 def start_tracing(service: str, settings: TraceSettings) -> Callable[[], None]:
     """Traces from now on, if a collector is named; the answer sends what waits and ends it."""
@@ -49,7 +54,7 @@ def start_tracing(service: str, settings: TraceSettings) -> Callable[[], None]:
     sampler = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(TraceIdRatioBased(settings.trace_sample_ratio))
     provider = TracerProvider(sampler=sampler, resource=Resource.create(names), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
-    use(provider)
+    use(provider, messaging="kafka" if settings.kafka_bootstrap else MESSAGING)
 
     def stop() -> None:
         use(None)

@@ -102,13 +102,22 @@ class Arrived:
     headers: Mapping[str, str]
 
 
+MESSAGING = "regrow"
+"""What spans of events call the embedded log."""
 _tracer: Tracer | None = None
+_messaging = MESSAGING
 
 
-def use(provider: TracerProvider | None) -> None:
-    """Makes spans with this provider from now on; None turns tracing off."""
-    global _tracer
+def use(provider: TracerProvider | None, *, messaging: str = MESSAGING) -> None:
+    """Makes spans with this provider from now on; None turns tracing off. `messaging` is what holds the event log."""
+    global _tracer, _messaging
     _tracer = None if provider is None else provider.get_tracer("regrow")
+    _messaging = messaging
+
+
+def messaging_system() -> str:
+    """`messaging.system` of OpenTelemetry's conventions."""
+    return _messaging
 
 
 def is_on() -> bool:
