@@ -126,12 +126,15 @@ class AsyncKeyService:
         self.ListKeys: AsyncPaged[gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse, gateway_pb2.Key] = AsyncPaged(
             channel, calls, "/regrow.gateway.v1.KeyService/ListKeys", gateway_pb2.ListKeysRequest, gateway_pb2.ListKeysResponse
         )
-        """Lists keys without their secrets, newest first."""
+        """Lists keys without their secrets, newest first. Returns `INVALID_ARGUMENT` for a wrong filter, order or page
+        token.
+        """
         self.UpdateKey: AsyncUnary[gateway_pb2.UpdateKeyRequest, gateway_pb2.Key] = AsyncUnary(
             channel, calls, "/regrow.gateway.v1.KeyService/UpdateKey", gateway_pb2.UpdateKeyRequest, gateway_pb2.Key
         )
         """Changes what a key is for, when it ends, or its limits; the rest of a key never changes. Returns `NOT_FOUND`,
-        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end.
+        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end,
+        `ABORTED` if `key.etag` is old.
         """
         self.RotateKey: AsyncUnary[gateway_pb2.RotateKeyRequest, gateway_pb2.RotateKeyResponse] = AsyncUnary(
             channel,
@@ -217,7 +220,7 @@ class AsyncAuditService:
             audit_pb2.ListAuditEventsResponse,
         )
         """Lists events, newest first; an admin of some projects sees theirs alone. Returns `INVALID_ARGUMENT` for a wrong
-        page token.
+        filter, order or page token.
         """
 
 

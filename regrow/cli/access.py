@@ -14,7 +14,7 @@ import typer
 
 from regrow import choices, local, names
 from regrow.cli import output
-from regrow.cli.options import DATA, PATIENCE, Data, Json, Mistake, connect, span
+from regrow.cli.options import DATA, PATIENCE, Data, Filter, Json, Mistake, OrderBy, connect, span
 from regrow.client import Client
 from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials, trusting
 from regrow.gateway.v1 import gateway_pb2
@@ -197,11 +197,15 @@ def show(
 
 @keys.command("list")
 def list_keys(
-    revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked keys too.")] = False, json: Json = False
+    revoked: Annotated[bool, typer.Option("--revoked", help="Show revoked keys too.")] = False,
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    json: Json = False,
 ) -> None:
     """List keys, newest first. Secrets are never shown."""
     with connect() as client:
-        found = list(iterate(client.keys.ListKeys, gateway_pb2.ListKeysRequest(show_revoked=revoked)))
+        request = gateway_pb2.ListKeysRequest(show_revoked=revoked, filter=filter, order_by=order_by)
+        found = list(iterate(client.keys.ListKeys, request))
     if json:
         return output.show_json(found)
     output.table(

@@ -10,7 +10,7 @@ import typer
 
 from regrow import names
 from regrow.cli import output
-from regrow.cli.options import Json, Most, connect, span
+from regrow.cli.options import Filter, Json, Most, OrderBy, connect, span
 from regrow.gateway.v1 import audit_pb2
 
 app = typer.Typer(help="Who changed what, and who was refused.", no_args_is_help=True)
@@ -23,13 +23,16 @@ def list_events(
     resource: Annotated[str, typer.Option("--resource", help="Only about this resource or what lies in it, full name.")] = "",
     method: Annotated[str, typer.Option("--method", help="Only this rpc, such as SetAlias.")] = "",
     outcome: Annotated[str, typer.Option("--outcome", help="Only with this outcome: OK, PERMISSION_DENIED, ...")] = "",
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 50,
     json: Json = False,
 ) -> None:
     """List changes and refusals, newest first."""
     request = audit_pb2.ListAuditEventsRequest(
-        page_size=min(limit, 1000), actor=actor, resource=resource, method=method, outcome=outcome
-    )
+        page_size=min(limit, 1000), actor=actor, resource=resource, method=method, outcome=outcome, filter=filter,
+        order_by=order_by,
+    )  # fmt: skip
     if since:
         request.start_time.FromDatetime(datetime.now(UTC) - span(since, "--since"))
     with connect() as client:

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow import choices, names
 from regrow.cli import output, rowfiles
-from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, pairs
 from regrow.gateway.v1 import gateway_pb2 as pb_gateway
 from regrow.labeling.v1 import feedback_ledger_pb2 as pb
 from regrow.paging import iterate
@@ -147,6 +147,8 @@ def stats(model: Annotated[str, typer.Argument(help="The model.")], project: Pro
 def issues(
     model: Annotated[str, typer.Argument(help="The model.")],
     fate: Annotated[str, typer.Option("--fate", help="Only these, such as amended, disagreed, late.")] = "",
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 50,
     project: Project = "default",
     json: Json = False,
@@ -157,7 +159,9 @@ def issues(
     except ValueError as error:
         raise Mistake(f"--fate: {error}") from None
     with connect(project) as client:
-        request = pb.ListFeedbackIssuesRequest(parent=client.name("models", model), fate=wanted, page_size=min(limit, 1000))
+        request = pb.ListFeedbackIssuesRequest(
+            parent=client.name("models", model), fate=wanted, page_size=min(limit, 1000), filter=filter, order_by=order_by
+        )
         found = list(islice(iterate(client.feedback_ledger.ListFeedbackIssues, request), limit))
     if json:
         return output.show_json(found)
@@ -167,7 +171,7 @@ def issues(
         [
             (
                 one.event_id, one.source, ", ".join(one.class_names), choices.word_of(pb.FeedbackFate.DESCRIPTOR, one.fate),
-                " ".join(filter(None, (", ".join(one.other_class_names), one.other_source and f"({one.other_source})"))),
+                f"{', '.join(one.other_class_names)} {one.other_source and f'({one.other_source})'}".strip(),
                 one.prediction, output.when(one.accept_time),
             )
             for one in found
@@ -177,11 +181,16 @@ def issues(
 
 @app.command("unmatched")
 def unmatched(
-    model: Annotated[str, typer.Argument(help="The model.")], limit: Most = 50, project: Project = "default", json: Json = False
+    model: Annotated[str, typer.Argument(help="The model.")],
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    limit: Most = 50,
+    project: Project = "default",
+    json: Json = False,
 ) -> None:
     """List feedback that joined no prediction or meant no class, newest first."""
     with connect(project) as client:
-        request = pb.ListUnmatchedFeedbackRequest(parent=client.name("models", model))
+        request = pb.ListUnmatchedFeedbackRequest(parent=client.name("models", model), filter=filter, order_by=order_by)
         listed = iterate(client.feedback_ledger.ListUnmatchedFeedback, request)
         found = [one for one, _ in zip(listed, range(limit), strict=False)]
     if json:

@@ -12,6 +12,7 @@ from regrow.gateway.v1 import gateway_pb2
 from services.common.database import now
 from services.common.durations import span
 from services.common.errors import InvalidField
+from services.common.listing import asked
 from services.common.names import parse
 from services.common.rpc.principal import ALL_PROJECTS, current_principal
 from services.gateway.audit.grpc_api import AuditApi
@@ -85,11 +86,7 @@ class KeyApi:
     async def list_keys(self, request: gateway_pb2.ListKeysRequest) -> gateway_pb2.ListKeysResponse:
         """A page, newest first."""
         keys, token = await asyncio.to_thread(
-            self._keys.list_keys,
-            current_principal(),
-            size=request.page_size,
-            token=request.page_token,
-            revoked=request.show_revoked,
+            self._keys.list_keys, current_principal(), asked(request), revoked=request.show_revoked
         )
         return gateway_pb2.ListKeysResponse(keys=[self._proto(key) for key in keys], next_page_token=token)
 
@@ -97,7 +94,7 @@ class KeyApi:
         """The key with what the mask names; it holds from the next call on."""
         key_id = parse("keys/{key}", request.key.name, "key.name")["key"]
         changes = _changes(request)
-        key = await asyncio.to_thread(self._keys.update, current_principal(), key_id, changes)
+        key = await asyncio.to_thread(self._keys.update, current_principal(), key_id, changes, etag=request.key.etag)
         self._ring.put(key)
         return self._proto(key)
 
@@ -128,7 +125,7 @@ class KeyApi:
         message = gateway_pb2.Key(
             name=f"keys/{key.id}", display_name=key.display_name, role=f"ROLE_{key.role.upper()}",
             projects=[f"projects/{project}" for project in key.projects], prefix=f"rg_{key.prefix}",
-            models=key.models,
+            models=key.models, etag=key.etag,
         )  # fmt: skip
         message.create_time.FromDatetime(key.created)
         if (used := self._ring.last_used(key)) is not None:

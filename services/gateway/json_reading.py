@@ -2,8 +2,8 @@
 
 Follows proto3's JSON mapping (lowerCamelCase and original names, int64 as string or number, base64 bytes, RFC 3339 times).
 `google.protobuf.json_format` reads the well-known types; the rest is read here, for its messages don't say where a mistake
-is, and it takes three times as long. Two things are read beyond the mapping: enum values without their prefix (`csv` for
-`FILE_FORMAT_CSV`), since people type them in query strings.
+is, and it takes three times as long. Two things are read beyond the mapping, since people type them in query strings: enum
+values without their prefix (`csv` for `FILE_FORMAT_CSV`), and original names in field masks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from services.common.errors import InvalidField
@@ -281,6 +283,13 @@ def _read_with_library(value: Any, message: Message, path: str) -> None:
         raise InvalidField(path, f"{shown(value)} is no {kind}. {_EXAMPLES.get(kind, '')}".rstrip()) from None
 
 
+def _read_mask(value: object, message: FieldMask, path: str) -> None:
+    """Paths with names of either kind, as everywhere; JSON's own form has lowerCamelCase alone."""
+    given = _SNAKE.sub(lambda found: found[1].upper(), value) if isinstance(value, str) else value
+    _read_with_library(given, message, path)
+
+
+_SNAKE = re.compile(r"_([a-z0-9])")
 _EXAMPLES = {
     "Timestamp": "Write it like 2026-03-27T14:53:00Z.",
     "Duration": "Write it in seconds, like 3600s.",
@@ -288,6 +297,7 @@ _EXAMPLES = {
 }
 _WELL_KNOWN: dict[str, Callable[[object, Any, str], None]] = {
     "google.protobuf.Struct": _read_struct,
+    "google.protobuf.FieldMask": _read_mask,
     "google.protobuf.Value": lambda value, message, path: _fill_value(value, message, path, 1),
 }
 

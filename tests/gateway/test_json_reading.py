@@ -91,3 +91,16 @@ def test_no_json_value_is_a_crash(value: Any) -> None:
         for body in (value, {"votes": value}, {"features": value, "class_names": value}, {"receipt": value, "scores": value}):
             with suppress(InvalidField):
                 read_message(body, kind())
+
+
+@pytest.mark.parametrize("written", ["display_name,limits.calls_per_second", "displayName,limits.callsPerSecond"])
+def test_a_mask_names_fields_in_either_way(written: str) -> None:
+    request = gateway_pb2.UpdateKeyRequest()
+    read_message({"updateMask": written}, request)
+    assert list(request.update_mask.paths) == ["display_name", "limits.calls_per_second"]
+
+
+def test_what_is_no_mask_is_refused() -> None:
+    for wrong in (7, ["display_name"], "a__B"):
+        with pytest.raises(InvalidField, match="is no FieldMask"):
+            read_message({"updateMask": wrong}, gateway_pb2.UpdateKeyRequest())

@@ -10,6 +10,7 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -161,6 +162,37 @@ def test_keys_are_listed_newest_first_page_by_page_without_secrets(call, new_key
             break
     assert names[:5] == [f"page {number}" for number in reversed(range(5))]
     assert made[0] not in str(page)
+
+
+def test_keys_are_filtered_and_ordered_among_those_that_the_viewer_may_see(call, new_key, error) -> None:
+    ours = new_key("admin", "shop", name="filtered b")
+    for name, project in (("filtered a", "shop"), ("filtered c", "bank")):
+        new_key("viewer", project, name=name)
+
+    def listed(query: str, key: str | None = None) -> list[str]:
+        answer = call("GET", f"/v1/keys?page_size=2&{query}", key=key).json()
+        found = [one["displayName"] for one in answer["keys"]]
+        return found + (listed(f"page_token={answer['nextPageToken']}&{query}", key) if answer["nextPageToken"] else [])
+
+    wanted = 'filter=display_name = "filtered*"'
+    assert listed(wanted) == ["filtered c", "filtered a", "filtered b"]
+    assert listed(f"{wanted}&order_by=display_name desc") == ["filtered c", "filtered b", "filtered a"]
+    assert listed(f"{wanted} AND role = viewer AND NOT revoke_time:*") == ["filtered c", "filtered a"]
+    assert listed(f"{wanted}&order_by=display_name", ours) == ["filtered a", "filtered b"]
+    assert "role, prefix" in error(call("GET", "/v1/keys?filter=secret = 1"))["fields"]["filter"]
+
+
+def test_of_two_who_change_a_key_at_once_the_second_hears_of_the_first(call, new_key, error) -> None:
+    new_key("viewer", name="contested")
+    (read,) = call("GET", '/v1/keys?filter=display_name = "contested"').json()["keys"]
+
+    def rename(name: str, etag: str) -> Any:
+        return call("PATCH", f"/v1/{read['name']}?update_mask=display_name", json={"displayName": name, "etag": etag})
+
+    first = rename("first", read["etag"])
+    assert first.json()["displayName"] == "first" and first.json()["etag"] != read["etag"]
+    assert error(rename("second", read["etag"]))["reason"] == "ETAG_MISMATCH"
+    assert rename("third", first.json()["etag"]).json()["displayName"] == rename("third", "").json()["displayName"] == "third"
 
 
 @pytest.mark.parametrize(

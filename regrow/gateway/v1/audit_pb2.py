@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from regrow.gateway.v1 import gateway_pb2 as regrow_dot_gateway_dot_v1_dot_gateway__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dregrow/gateway/v1/audit.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fregrow/gateway/v1/gateway.proto\"e\n\x05\x41\x63tor\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12%\n\x04role\x18\x04 \x01(\x0e\x32\x17.regrow.gateway.v1.Role\"\x83\x03\n\nAuditEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\'\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x18.regrow.gateway.v1.Actor\x12\x16\n\x0esource_address\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct:N\xea\x41K\n\x15regrow.dev/AuditEvent\x12\x19\x61uditEvents/{audit_event}*\x0b\x61uditEvents2\nauditEvent\"\x8f\x02\n\x16ListAuditEventsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x1a\n\x08resource\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06method\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x18\n\x07outcome\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x1e\"g\n\x17ListAuditEventsResponse\x12\x33\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x92\x01\n\x0c\x41uditService\x12\x81\x01\n\x0fListAuditEvents\x12).regrow.gateway.v1.ListAuditEventsRequest\x1a*.regrow.gateway.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dregrow/gateway/v1/audit.proto\x12\x11regrow.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fregrow/gateway/v1/gateway.proto\"e\n\x05\x41\x63tor\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12%\n\x04role\x18\x04 \x01(\x0e\x32\x17.regrow.gateway.v1.Role\"\x83\x03\n\nAuditEvent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\'\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x18.regrow.gateway.v1.Actor\x12\x16\n\x0esource_address\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct:N\xea\x41K\n\x15regrow.dev/AuditEvent\x12\x19\x61uditEvents/{audit_event}*\x0b\x61uditEvents2\nauditEvent\"\xc5\x02\n\x16ListAuditEventsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x1a\n\x08resource\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x18\n\x06method\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x18\n\x07outcome\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x1e\x12\x18\n\x06\x66ilter\x18\t \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"g\n\x17ListAuditEventsResponse\x12\x33\n\x0c\x61udit_events\x18\x01 \x03(\x0b\x32\x1d.regrow.gateway.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x92\x01\n\x0c\x41uditService\x12\x81\x01\n\x0fListAuditEvents\x12).regrow.gateway.v1.ListAuditEventsRequest\x1a*.regrow.gateway.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['method']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['outcome']._loaded_options = None
   _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['outcome']._serialized_options = b'\272H\004r\002\030\036'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTAUDITEVENTSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/auditEvents'
   _globals['_ACTOR']._serialized_start=234
@@ -56,9 +60,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT']._serialized_start=338
   _globals['_AUDITEVENT']._serialized_end=725
   _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=728
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=999
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=1001
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1104
-  _globals['_AUDITSERVICE']._serialized_start=1107
-  _globals['_AUDITSERVICE']._serialized_end=1253
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=1053
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=1055
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=1158
+  _globals['_AUDITSERVICE']._serialized_start=1161
+  _globals['_AUDITSERVICE']._serialized_end=1307
 # @@protoc_insertion_point(module_scope)

@@ -391,7 +391,7 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """Lists keys without their secrets, newest first.
+        """Lists keys without their secrets, newest first. Returns `INVALID_ARGUMENT` for a wrong filter, order or page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -399,7 +399,8 @@ class KeyServiceServicer:
 
     def UpdateKey(self, request, context):
         """Changes what a key is for, when it ends, or its limits; the rest of a key never changes. Returns `NOT_FOUND`,
-        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end.
+        `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end, `ABORTED` if
+        `key.etag` is old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(regrow/labeling/v1/feedback_ledger.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"/\n\x17GetFeedbackStatsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x0bSourceCount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0f\n\x07labeler\x18\x02 \x01(\t\x12\r\n\x05votes\x18\x03 \x01(\x03\"\xe8\x01\n\rFeedbackStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x03\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\x11\n\tunmatched\x18\x04 \x01(\x03\x12\x16\n\x0erepeated_count\x18\x05 \x01(\x03\x12\x13\n\x0bpredictions\x18\x06 \x01(\x03\x12\x0b\n\x03lag\x18\x07 \x01(\x03\x12\x30\n\x07sources\x18\x08 \x03(\x0b\x32\x1f.regrow.labeling.v1.SourceCount\x12,\n\x05\x66\x61tes\x18\t \x03(\x0b\x32\x1d.regrow.labeling.v1.FateCount\"J\n\tFateCount\x12.\n\x04\x66\x61te\x18\x01 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFate\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\x9b\x01\n\x19ListFeedbackIssuesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x38\n\x04\x66\x61te\x18\x04 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x9e\x02\n\rFeedbackIssue\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\nprediction\x18\x03 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12.\n\x04\x66\x61te\x18\x05 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFate\x12\x19\n\x11other_class_names\x18\x06 \x03(\t\x12\x14\n\x0cother_source\x18\x07 \x01(\t\x12\x30\n\x0cobserve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x1aListFeedbackIssuesResponse\x12\x31\n\x06issues\x18\x01 \x03(\x0b\x32!.regrow.labeling.v1.FeedbackIssue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x1cListUnmatchedFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x9f\x01\n\x11UnmatchedFeedback\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x1dListUnmatchedFeedbackResponse\x12\x37\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32%.regrow.labeling.v1.UnmatchedFeedback\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x0fPartitionOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\xa0\x01\n\x12\x43utLabelSetRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x62\x61se_label_set\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07offsets\x18\x03 \x03(\x0b\x32#.regrow.labeling.v1.PartitionOffset\x12!\n\nrequest_id\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\"p\n\x13\x43utLabelSetResponse\x12\x11\n\tlabel_set\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x02 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_votes\x18\x03 \x01(\x03\x12\x15\n\rappended_rows\x18\x04 \x01(\x03\"/\n\x18ListAppliedEventsRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"R\n\x19ListAppliedEventsResponse\x12\x18\n\x10ledger_event_ids\x18\x01 \x03(\t\x12\x1b\n\x13unmatched_event_ids\x18\x02 \x03(\t*\x8a\x03\n\x0c\x46\x65\x65\x64\x62\x61\x63kFate\x12\x1d\n\x19\x46\x45\x45\x44\x42\x41\x43K_FATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x45\x44\x42\x41\x43K_FATE_REPEATED\x10\x01\x12\x1b\n\x17\x46\x45\x45\x44\x42\x41\x43K_FATE_REUSED_ID\x10\x02\x12\x19\n\x15\x46\x45\x45\x44\x42\x41\x43K_FATE_AMENDED\x10\x03\x12\x1b\n\x17\x46\x45\x45\x44\x42\x41\x43K_FATE_DISAGREED\x10\x04\x12\x16\n\x12\x46\x45\x45\x44\x42\x41\x43K_FATE_LATE\x10\x05\x12$\n FEEDBACK_FATE_UNKNOWN_PREDICTION\x10\x06\x12$\n FEEDBACK_FATE_EXPIRED_PREDICTION\x10\x07\x12\x1f\n\x1b\x46\x45\x45\x44\x42\x41\x43K_FATE_UNKNOWN_CLASS\x10\x08\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_FATE_UNKNOWN_SPEC\x10\t\x12%\n!FEEDBACK_FATE_UNREADABLE_FEATURES\x10\n\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_FATE_JOINED_LATER\x10\x0b\x32\xa1\x04\n\x15\x46\x65\x65\x64\x62\x61\x63kLedgerService\x12\x9b\x01\n\x10GetFeedbackStats\x12+.regrow.labeling.v1.GetFeedbackStatsRequest\x1a!.regrow.labeling.v1.FeedbackStats\"7\x82\xd3\xe4\x93\x02\x31\x12//v1/{parent=projects/*/models/*}/feedback:stats\x12\xad\x01\n\x12ListFeedbackIssues\x12-.regrow.labeling.v1.ListFeedbackIssuesRequest\x1a..regrow.labeling.v1.ListFeedbackIssuesResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{parent=projects/*/models/*}/feedback:issues\x12\xb9\x01\n\x15ListUnmatchedFeedback\x12\x30.regrow.labeling.v1.ListUnmatchedFeedbackRequest\x1a\x31.regrow.labeling.v1.ListUnmatchedFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/{parent=projects/*/models/*}/feedback:unmatched2\xe3\x01\n\x0fRegrowthService\x12^\n\x0b\x43utLabelSet\x12&.regrow.labeling.v1.CutLabelSetRequest\x1a\'.regrow.labeling.v1.CutLabelSetResponse\x12p\n\x11ListAppliedEvents\x12,.regrow.labeling.v1.ListAppliedEventsRequest\x1a-.regrow.labeling.v1.ListAppliedEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(regrow/labeling/v1/feedback_ledger.proto\x12\x12regrow.labeling.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"/\n\x17GetFeedbackStatsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x0bSourceCount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0f\n\x07labeler\x18\x02 \x01(\t\x12\r\n\x05votes\x18\x03 \x01(\x03\"\xe8\x01\n\rFeedbackStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x03\x12\x0c\n\x04used\x18\x03 \x01(\x03\x12\x11\n\tunmatched\x18\x04 \x01(\x03\x12\x16\n\x0erepeated_count\x18\x05 \x01(\x03\x12\x13\n\x0bpredictions\x18\x06 \x01(\x03\x12\x0b\n\x03lag\x18\x07 \x01(\x03\x12\x30\n\x07sources\x18\x08 \x03(\x0b\x32\x1f.regrow.labeling.v1.SourceCount\x12,\n\x05\x66\x61tes\x18\t \x03(\x0b\x32\x1d.regrow.labeling.v1.FateCount\"J\n\tFateCount\x12.\n\x04\x66\x61te\x18\x01 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFate\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xd1\x01\n\x19ListFeedbackIssuesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x38\n\x04\x66\x61te\x18\x04 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x06\x66ilter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x9e\x02\n\rFeedbackIssue\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\nprediction\x18\x03 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12.\n\x04\x66\x61te\x18\x05 \x01(\x0e\x32 .regrow.labeling.v1.FeedbackFate\x12\x19\n\x11other_class_names\x18\x06 \x03(\t\x12\x14\n\x0cother_source\x18\x07 \x01(\t\x12\x30\n\x0cobserve_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x1aListFeedbackIssuesResponse\x12\x31\n\x06issues\x18\x01 \x03(\x0b\x32!.regrow.labeling.v1.FeedbackIssue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x1cListUnmatchedFeedbackRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\x9f\x01\n\x11UnmatchedFeedback\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x1dListUnmatchedFeedbackResponse\x12\x37\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x03(\x0b\x32%.regrow.labeling.v1.UnmatchedFeedback\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x0fPartitionOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\xa0\x01\n\x12\x43utLabelSetRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x62\x61se_label_set\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07offsets\x18\x03 \x03(\x0b\x32#.regrow.labeling.v1.PartitionOffset\x12!\n\nrequest_id\x18\x04 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\"p\n\x13\x43utLabelSetResponse\x12\x11\n\tlabel_set\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x02 \x01(\t\x12\x16\n\x0e\x66\x65\x65\x64\x62\x61\x63k_votes\x18\x03 \x01(\x03\x12\x15\n\rappended_rows\x18\x04 \x01(\x03\"/\n\x18ListAppliedEventsRequest\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"R\n\x19ListAppliedEventsResponse\x12\x18\n\x10ledger_event_ids\x18\x01 \x03(\t\x12\x1b\n\x13unmatched_event_ids\x18\x02 \x03(\t*\x8a\x03\n\x0c\x46\x65\x65\x64\x62\x61\x63kFate\x12\x1d\n\x19\x46\x45\x45\x44\x42\x41\x43K_FATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x45\x44\x42\x41\x43K_FATE_REPEATED\x10\x01\x12\x1b\n\x17\x46\x45\x45\x44\x42\x41\x43K_FATE_REUSED_ID\x10\x02\x12\x19\n\x15\x46\x45\x45\x44\x42\x41\x43K_FATE_AMENDED\x10\x03\x12\x1b\n\x17\x46\x45\x45\x44\x42\x41\x43K_FATE_DISAGREED\x10\x04\x12\x16\n\x12\x46\x45\x45\x44\x42\x41\x43K_FATE_LATE\x10\x05\x12$\n FEEDBACK_FATE_UNKNOWN_PREDICTION\x10\x06\x12$\n FEEDBACK_FATE_EXPIRED_PREDICTION\x10\x07\x12\x1f\n\x1b\x46\x45\x45\x44\x42\x41\x43K_FATE_UNKNOWN_CLASS\x10\x08\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_FATE_UNKNOWN_SPEC\x10\t\x12%\n!FEEDBACK_FATE_UNREADABLE_FEATURES\x10\n\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_FATE_JOINED_LATER\x10\x0b\x32\xa1\x04\n\x15\x46\x65\x65\x64\x62\x61\x63kLedgerService\x12\x9b\x01\n\x10GetFeedbackStats\x12+.regrow.labeling.v1.GetFeedbackStatsRequest\x1a!.regrow.labeling.v1.FeedbackStats\"7\x82\xd3\xe4\x93\x02\x31\x12//v1/{parent=projects/*/models/*}/feedback:stats\x12\xad\x01\n\x12ListFeedbackIssues\x12-.regrow.labeling.v1.ListFeedbackIssuesRequest\x1a..regrow.labeling.v1.ListFeedbackIssuesResponse\"8\x82\xd3\xe4\x93\x02\x32\x12\x30/v1/{parent=projects/*/models/*}/feedback:issues\x12\xb9\x01\n\x15ListUnmatchedFeedback\x12\x30.regrow.labeling.v1.ListUnmatchedFeedbackRequest\x1a\x31.regrow.labeling.v1.ListUnmatchedFeedbackResponse\";\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/{parent=projects/*/models/*}/feedback:unmatched2\xe3\x01\n\x0fRegrowthService\x12^\n\x0b\x43utLabelSet\x12&.regrow.labeling.v1.CutLabelSetRequest\x1a\'.regrow.labeling.v1.CutLabelSetResponse\x12p\n\x11ListAppliedEvents\x12,.regrow.labeling.v1.ListAppliedEventsRequest\x1a-.regrow.labeling.v1.ListAppliedEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['fate']._loaded_options = None
   _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['fate']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTFEEDBACKISSUESREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_LISTUNMATCHEDFEEDBACKREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTUNMATCHEDFEEDBACKREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTUNMATCHEDFEEDBACKREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -65,8 +69,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACKLEDGERSERVICE'].methods_by_name['ListFeedbackIssues']._serialized_options = b'\202\323\344\223\0022\0220/v1/{parent=projects/*/models/*}/feedback:issues'
   _globals['_FEEDBACKLEDGERSERVICE'].methods_by_name['ListUnmatchedFeedback']._loaded_options = None
   _globals['_FEEDBACKLEDGERSERVICE'].methods_by_name['ListUnmatchedFeedback']._serialized_options = b'\202\323\344\223\0025\0223/v1/{parent=projects/*/models/*}/feedback:unmatched'
-  _globals['_FEEDBACKFATE']._serialized_start=2079
-  _globals['_FEEDBACKFATE']._serialized_end=2473
+  _globals['_FEEDBACKFATE']._serialized_start=2133
+  _globals['_FEEDBACKFATE']._serialized_end=2527
   _globals['_GETFEEDBACKSTATSREQUEST']._serialized_start=189
   _globals['_GETFEEDBACKSTATSREQUEST']._serialized_end=236
   _globals['_SOURCECOUNT']._serialized_start=238
@@ -76,29 +80,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FATECOUNT']._serialized_start=536
   _globals['_FATECOUNT']._serialized_end=610
   _globals['_LISTFEEDBACKISSUESREQUEST']._serialized_start=613
-  _globals['_LISTFEEDBACKISSUESREQUEST']._serialized_end=768
-  _globals['_FEEDBACKISSUE']._serialized_start=771
-  _globals['_FEEDBACKISSUE']._serialized_end=1057
-  _globals['_LISTFEEDBACKISSUESRESPONSE']._serialized_start=1059
-  _globals['_LISTFEEDBACKISSUESRESPONSE']._serialized_end=1163
-  _globals['_LISTUNMATCHEDFEEDBACKREQUEST']._serialized_start=1166
-  _globals['_LISTUNMATCHEDFEEDBACKREQUEST']._serialized_end=1320
-  _globals['_UNMATCHEDFEEDBACK']._serialized_start=1323
-  _globals['_UNMATCHEDFEEDBACK']._serialized_end=1482
-  _globals['_LISTUNMATCHEDFEEDBACKRESPONSE']._serialized_start=1484
-  _globals['_LISTUNMATCHEDFEEDBACKRESPONSE']._serialized_end=1597
-  _globals['_PARTITIONOFFSET']._serialized_start=1599
-  _globals['_PARTITIONOFFSET']._serialized_end=1666
-  _globals['_CUTLABELSETREQUEST']._serialized_start=1669
-  _globals['_CUTLABELSETREQUEST']._serialized_end=1829
-  _globals['_CUTLABELSETRESPONSE']._serialized_start=1831
-  _globals['_CUTLABELSETRESPONSE']._serialized_end=1943
-  _globals['_LISTAPPLIEDEVENTSREQUEST']._serialized_start=1945
-  _globals['_LISTAPPLIEDEVENTSREQUEST']._serialized_end=1992
-  _globals['_LISTAPPLIEDEVENTSRESPONSE']._serialized_start=1994
-  _globals['_LISTAPPLIEDEVENTSRESPONSE']._serialized_end=2076
-  _globals['_FEEDBACKLEDGERSERVICE']._serialized_start=2476
-  _globals['_FEEDBACKLEDGERSERVICE']._serialized_end=3021
-  _globals['_REGROWTHSERVICE']._serialized_start=3024
-  _globals['_REGROWTHSERVICE']._serialized_end=3251
+  _globals['_LISTFEEDBACKISSUESREQUEST']._serialized_end=822
+  _globals['_FEEDBACKISSUE']._serialized_start=825
+  _globals['_FEEDBACKISSUE']._serialized_end=1111
+  _globals['_LISTFEEDBACKISSUESRESPONSE']._serialized_start=1113
+  _globals['_LISTFEEDBACKISSUESRESPONSE']._serialized_end=1217
+  _globals['_LISTUNMATCHEDFEEDBACKREQUEST']._serialized_start=1220
+  _globals['_LISTUNMATCHEDFEEDBACKREQUEST']._serialized_end=1374
+  _globals['_UNMATCHEDFEEDBACK']._serialized_start=1377
+  _globals['_UNMATCHEDFEEDBACK']._serialized_end=1536
+  _globals['_LISTUNMATCHEDFEEDBACKRESPONSE']._serialized_start=1538
+  _globals['_LISTUNMATCHEDFEEDBACKRESPONSE']._serialized_end=1651
+  _globals['_PARTITIONOFFSET']._serialized_start=1653
+  _globals['_PARTITIONOFFSET']._serialized_end=1720
+  _globals['_CUTLABELSETREQUEST']._serialized_start=1723
+  _globals['_CUTLABELSETREQUEST']._serialized_end=1883
+  _globals['_CUTLABELSETRESPONSE']._serialized_start=1885
+  _globals['_CUTLABELSETRESPONSE']._serialized_end=1997
+  _globals['_LISTAPPLIEDEVENTSREQUEST']._serialized_start=1999
+  _globals['_LISTAPPLIEDEVENTSREQUEST']._serialized_end=2046
+  _globals['_LISTAPPLIEDEVENTSRESPONSE']._serialized_start=2048
+  _globals['_LISTAPPLIEDEVENTSRESPONSE']._serialized_end=2130
+  _globals['_FEEDBACKLEDGERSERVICE']._serialized_start=2530
+  _globals['_FEEDBACKLEDGERSERVICE']._serialized_end=3075
+  _globals['_REGROWTHSERVICE']._serialized_start=3078
+  _globals['_REGROWTHSERVICE']._serialized_end=3305
 # @@protoc_insertion_point(module_scope)

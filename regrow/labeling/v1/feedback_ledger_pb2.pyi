@@ -87,16 +87,20 @@ class FateCount(_message.Message):
     def __init__(self, fate: _Optional[_Union[FeedbackFate, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ListFeedbackIssuesRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token", "fate")
+    __slots__ = ("parent", "page_size", "page_token", "fate", "filter", "order_by")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FATE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
     fate: FeedbackFate
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fate: _Optional[_Union[FeedbackFate, str]] = ...) -> None: ...
+    filter: str
+    order_by: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fate: _Optional[_Union[FeedbackFate, str]] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class FeedbackIssue(_message.Message):
     __slots__ = ("event_id", "source", "prediction", "class_names", "fate", "other_class_names", "other_source", "observe_time", "accept_time")

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from regrow.gateway.v1 import audit_pb2
 from services.common.database import Database
 from services.common.errors import InvalidField
+from services.common.listing import asked
 from services.common.rpc.principal import current_principal
 from services.gateway.audit.handlers import list_events
 from services.gateway.audit.storage import AuditRow, Filter
@@ -31,9 +32,7 @@ class AuditApi:
             start=_moment(request.start_time, "start_time") if request.HasField("start_time") else None,
             end=_moment(request.end_time, "end_time") if request.HasField("end_time") else None,
         )  # fmt: skip
-        rows, token = await asyncio.to_thread(
-            list_events, self._database, wanted, size=request.page_size, token=request.page_token
-        )
+        rows, token = await asyncio.to_thread(list_events, self._database, wanted, asked(request))
         return audit_pb2.ListAuditEventsResponse(audit_events=[_proto(row) for row in rows], next_page_token=token)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from google.protobuf.message import Message
 
 from services.common.database import Database, now
-from services.common.paging import encode_token, page
+from services.common.listing import FIRST_PAGE, Asked
 from services.common.rpc.principal import Call
 from services.gateway.audit import storage
 from services.gateway.audit.rules import AuditEvent, as_json, project_of, resource_of
@@ -46,15 +46,10 @@ class Audit:
             self._trail.offer(_event(method, call, resource_of(_request(call)), outcome=outcome, reason=reason))
 
 
-def list_events(database: Database, wanted: Filter, *, size: int, token: str) -> tuple[Sequence[AuditRow], str]:
+def list_events(database: Database, wanted: Filter, ask: Asked = FIRST_PAGE) -> tuple[Sequence[AuditRow], str]:
     """A page of events, newest first, and the token of the next page. Raises `InvalidField`."""
-    query = repr(wanted)
-    limits = page(size, token, query=query)
-    after = None if limits.after is None else int(limits.after["number"] or 0)
     with database.reading() as session:
-        found = storage.newest(session, wanted, after=after, limit=limits.limit + 1)
-    shown = found[: limits.limit]
-    return shown, encode_token({"number": shown[-1].number}, query=query) if len(found) > limits.limit else ""
+        return storage.page(session, wanted, ask)
 
 
 def _event(

@@ -11,6 +11,7 @@ from typing import cast
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from services.common.listing import FIRST_PAGE, Asked, Collection, Sort, text, time
 from services.common.rpc.principal import ALL_PROJECTS, Principal, Role
 from services.gateway.audit.rules import AuditEvent
 from services.gateway.keys.storage import GatewayTable
@@ -48,6 +49,17 @@ class AuditRow(GatewayTable):
             time=self.time, request_id=self.request_id, method=self.method, resource=self.resource, project=self.project,
             actor=actor, source=self.source, outcome=self.outcome, reason=self.reason, before=self.before, after=self.after,
         )  # fmt: skip
+
+
+EVENTS = Collection(
+    {
+        "event_time": time(AuditRow.time), "request_id": text(AuditRow.request_id), "method": text(AuditRow.method),
+        "resource": text(AuditRow.resource), "actor.key_id": text(AuditRow.key_id),
+        "actor.display_name": text(AuditRow.display_name), "actor.subject": text(AuditRow.subject),
+        "source_address": text(AuditRow.source), "outcome": text(AuditRow.outcome), "reason": text(AuditRow.reason),
+    },
+    key=[Sort(name="number", column=AuditRow.number, descending=True)],
+)  # fmt: skip
 
 
 class AuditOutboxRow(GatewayTable):
@@ -94,10 +106,9 @@ def note_published(session: Session, number: int) -> None:
     session.execute(sa.update(AuditOutboxRow).where(AuditOutboxRow.published < number).values(published=number))
 
 
-def newest(session: Session, wanted: Filter, *, after: int | None, limit: int) -> Sequence[AuditRow]:
-    """A page, newest first, behind the number `after`."""
-    query = sa.select(AuditRow).order_by(AuditRow.number.desc()).limit(limit)
-    return session.scalars(query.where(*_conditions(wanted, after))).all()
+def page(session: Session, wanted: Filter, ask: Asked = FIRST_PAGE) -> tuple[list[AuditRow], str]:
+    """A page, newest first, and the token of the next."""
+    return EVENTS.page(session, sa.select(AuditRow).where(*_conditions(wanted)), ask, scope=repr(wanted))
 
 
 def forget_before(session: Session, moment: datetime) -> int:
@@ -107,12 +118,10 @@ def forget_before(session: Session, moment: datetime) -> int:
     return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
-def _conditions(wanted: Filter, after: int | None) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: Filter) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
     if ALL_PROJECTS not in wanted.projects:
         found.append(AuditRow.project.in_(wanted.projects))
-    if after is not None:
-        found.append(AuditRow.number < after)
     if wanted.start is not None:
         found.append(AuditRow.time >= wanted.start)
     if wanted.end is not None:

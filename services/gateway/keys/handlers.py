@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.database import Database, now
-from services.common.errors import FailedPrecondition, NotFound
-from services.common.paging import encode_token, page
+from services.common.errors import EtagMismatch, FailedPrecondition, NotFound
+from services.common.listing import Asked
 from services.common.rpc.principal import Principal
 from services.gateway.audit import storage as audit
 from services.gateway.audit.rules import MACHINE, AuditEvent
@@ -102,15 +102,18 @@ class Keys:
         with self._database.reading() as session:
             return _visible(storage.find(session, key_id), caller, key_id)
 
-    def update(self, caller: Principal, key_id: str, changes: Mapping[str, Any]) -> Key:
+    def update(self, caller: Principal, key_id: str, changes: Mapping[str, Any], *, etag: str = "") -> Key:
         """Changes `display_name`, `expires` or `limits`; a function is asked with what was.
 
-        Raises `NotFound`, `InvalidField`, `FailedPrecondition` for a key that is revoked, or the last one of its kind.
+        Raises `NotFound`, `InvalidField`, `EtagMismatch` where the key was changed since it had this etag,
+        `FailedPrecondition` for a key that is revoked, or the last one of its kind.
         """
         with self._database.session() as session:
             masters = storage.lock_masters(session)
             key = _visible(storage.hold(session, key_id), caller, key_id)
             check_alive(key)
+            if etag and etag != key.etag:
+                raise EtagMismatch(f"keys/{key_id}", sent=etag, current=key.etag)
             values = {name: value(getattr(key, name)) if callable(value) else value for name, value in changes.items()}
             changed = replace(key, **values, revision=key.revision + 1)
             if changed.expires != key.expires:
@@ -146,22 +149,10 @@ class Keys:
             storage.revoke(session, key_id, moment)
             return replace(key, revoked=moment)
 
-    def list_keys(self, caller: Principal, *, size: int, token: str, revoked: bool) -> tuple[list[Key], str]:
+    def list_keys(self, caller: Principal, ask: Asked, *, revoked: bool) -> tuple[list[Key], str]:
         """A page of keys, newest first, and the token of the next page."""
-        query = f"keys/{revoked}"
-        wanted = page(size, token, query=query)
-        after = None if wanted.after is None else int(wanted.after["number"] or 0)
-        found: list[tuple[int, Key]] = []
         with self._database.reading() as session:
-            while len(found) <= wanted.limit:
-                batch = storage.newest(session, after=after, limit=wanted.limit + 1, revoked=revoked)
-                found += [(number, key) for number, key in batch if may_see(caller, key)]
-                if len(batch) <= wanted.limit:
-                    break
-                after = batch[-1][0]
-        more = len(found) > wanted.limit
-        found = found[: wanted.limit]
-        return [key for _, key in found], encode_token({"number": found[-1][0]}, query=query) if more else ""
+            return storage.page(session, caller, ask, revoked=revoked)
 
     def _made(self, wish: Wish, projects: tuple[str, ...], moment: datetime) -> tuple[Key, str]:
         secret, prefix = new_secret()

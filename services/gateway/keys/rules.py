@@ -80,6 +80,11 @@ class Key:
     revoked: datetime | None = None
 
     @property
+    def etag(self) -> str:
+        """Changes with every change, not with use."""
+        return f"{self.id}.{self.revision}"
+
+    @property
     def is_master(self) -> bool:
         """Whether the key can do everything, for ever: an admin of all projects that isn't revoked and doesn't expire."""
         return self.role == "admin" and not self.projects and self.revoked is None and self.expires is None
@@ -174,4 +179,9 @@ def check_rotatable(key: Key, moment: datetime) -> None:
 
 def may_see(viewer: Principal, key: Key) -> bool:
     """An admin of some projects sees and changes only keys that stay inside them."""
-    return ALL_PROJECTS in viewer.projects or (bool(key.projects) and set(key.projects) <= set(viewer.projects))
+    return may_see_projects(viewer, key.projects)
+
+
+def may_see_projects(viewer: Principal, projects: Sequence[str]) -> bool:
+    """The same of a key for these projects; none is all."""
+    return ALL_PROJECTS in viewer.projects or (bool(projects) and set(projects) <= set(viewer.projects))

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from services.common.database import Database, Table, new_metadata, now, open_database
-from services.gateway.keys.rules import Former, Key
+from services.common.listing import Asked, Collection, Sort, choice, text, time
+from services.common.rpc.principal import Principal
+from services.gateway.keys.rules import Former, Key, may_see_projects
 from services.gateway.limits.rules import Limits
-from services.gateway.policy import PublicRole
+from services.gateway.policy import RANKS, PublicRole
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -54,6 +56,17 @@ class KeyRow(GatewayTable):
     burst: Mapped[int | None]
     rows_per_day: Mapped[int | None] = mapped_column(sa.BigInteger)
     feedback_per_day: Mapped[int | None] = mapped_column(sa.BigInteger)
+
+
+KEYS = Collection(
+    {
+        "name": text(sa.literal("keys/") + KeyRow.id), "display_name": text(KeyRow.display_name),
+        "role": choice(KeyRow.role, {role: role for role in RANKS}), "prefix": text(sa.literal("rg_") + KeyRow.prefix),
+        "create_time": time(KeyRow.created), "last_use_time": time(KeyRow.last_used, nullable=True),
+        "expire_time": time(KeyRow.expires, nullable=True), "revoke_time": time(KeyRow.revoked, nullable=True),
+    },
+    key=[Sort(name="number", column=KeyRow.number, descending=True)],
+)  # fmt: skip
 
 
 def open_keys(url: str) -> Database:
@@ -108,14 +121,17 @@ def peppers(session: Session) -> Sequence[str]:
     return list(session.scalars(sa.select(KeyRow.pepper).distinct()))
 
 
-def newest(session: Session, *, after: int | None, limit: int, revoked: bool) -> Sequence[tuple[int, Key]]:
-    """A page of keys with their numbers, newest first, behind the number `after`."""
-    query = sa.select(KeyRow).order_by(KeyRow.number.desc()).limit(limit)
-    if after is not None:
-        query = query.where(KeyRow.number < after)
+def page(session: Session, viewer: Principal, ask: Asked, *, revoked: bool) -> tuple[list[Key], str]:
+    """A page of the keys that the viewer may see, newest first, and the token of the next page."""
+    query = sa.select(KeyRow)
+    if not may_see_projects(viewer, ()):
+        # A key's projects are one text, and there are few different ones: those that are inside the viewer's.
+        scopes = session.scalars(sa.select(KeyRow.projects).distinct())
+        query = query.where(KeyRow.projects.in_([one for one in scopes if may_see_projects(viewer, _split(one))]))
     if not revoked:
         query = query.where(KeyRow.revoked.is_(None))
-    return [(row.number, _key(row)) for row in session.scalars(query)]
+    rows, token = KEYS.page(session, query, ask, scope=f"keys/{revoked}")
+    return [_key(row) for row in rows], token
 
 
 def lock_masters(session: Session) -> Sequence[str]:
@@ -169,14 +185,18 @@ def _columns(limits: Limits) -> dict[str, Any]:
     return {name: getattr(limits, name) for name in _LIMITS}
 
 
+def _split(joined: str) -> tuple[str, ...]:
+    return tuple(filter(None, joined.split(",")))
+
+
 def _key(row: KeyRow) -> Key:
     former = None
     if row.former_prefix is not None and row.former_digest is not None and row.former_until is not None:
         former = Former(prefix=row.former_prefix, digest=row.former_digest, until=row.former_until)
     return Key(
         id=row.id, display_name=row.display_name, role=cast(PublicRole, row.role),
-        projects=tuple(filter(None, row.projects.split(","))), prefix=row.prefix, digest=row.digest,
-        created=row.created, last_used=row.last_used, revoked=row.revoked, models=tuple(filter(None, row.models.split(","))),
+        projects=_split(row.projects), prefix=row.prefix, digest=row.digest,
+        created=row.created, last_used=row.last_used, revoked=row.revoked, models=_split(row.models),
         expires=row.expires, former=former, revision=row.revision,
         limits=Limits(**{name: getattr(row, name) for name in _LIMITS}),
     )  # fmt: skip

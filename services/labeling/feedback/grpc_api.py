@@ -44,9 +44,7 @@ class FeedbackLedgerServicer(rpc.FeedbackLedgerServiceServicer):
     ) -> pb.ListFeedbackIssuesResponse:
         """See the proto."""
         fate = pb.FeedbackFate.Name(request.fate).removeprefix(_FATE) if request.fate else ""
-        found, token = self._feedback.issues(
-            request.parent, fate=fate, page_size=request.page_size, page_token=request.page_token
-        )
+        found, token = self._feedback.issues(request.parent, asked(request), fate=fate)
         return pb.ListFeedbackIssuesResponse(issues=map(_issue, found), next_page_token=token)
 
     def ListUnmatchedFeedback(

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from services.common import names, paging
+from services.common import names
 from services.common.database import Database
 from services.common.events.port import EventLog
 from services.common.listing import FIRST_PAGE, Asked
@@ -17,6 +17,7 @@ from services.labeling.feedback.fates import VOTED
 from services.labeling.feedback.lag import lag
 from services.labeling.feedback.rules import Fate
 from services.labeling.feedback.storage import (
+    ISSUES,
     UNMATCHED,
     CutRow,
     CutVote,
@@ -109,20 +110,15 @@ class Feedback:
                 fates=fates,
             )
 
-    def issues(self, model: str, *, fate: str = "", page_size: int, page_token: str) -> tuple[list[Issue], str]:
+    def issues(self, model: str, ask: Asked = FIRST_PAGE, *, fate: str = "") -> tuple[list[Issue], str]:
         """A page, newest first, and the next page's token."""
         names.parse(MODEL, model, "parent")
-        wanted = paging.page(page_size, page_token, query=f"{model} {fate}")
         query = sa.select(IssueRow).where(IssueRow.model == model)
         if fate:
             query = query.where(IssueRow.fate == fate)
-        if wanted.after is not None:
-            query = query.where(IssueRow.sequence < int(wanted.after.get("sequence") or 0))
         with self._database.reading() as session:
-            rows = session.scalars(query.order_by(IssueRow.sequence.desc()).limit(wanted.limit + 1)).all()
-        kept = [_issue(row) for row in rows[: wanted.limit]]
-        more = len(rows) > wanted.limit
-        return kept, paging.encode_token({"sequence": kept[-1].sequence}, query=f"{model} {fate}") if more else ""
+            rows, token = ISSUES.page(session, query, ask, scope=f"{model} {fate}")
+            return [_issue(row) for row in rows], token
 
     def unmatched(self, model: str, ask: Asked = FIRST_PAGE) -> tuple[list[Unmatched], str]:
         """A page, newest first, and the next page's token."""

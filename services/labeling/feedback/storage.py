@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.common.database import now
-from services.common.listing import Collection, Sort, entries, text, time
+from services.common.listing import Collection, Sort, choice, entries, text, time
+from services.labeling.feedback.rules import Fate
 from services.labeling.tables import LabelingTable
 from services.labeling.votes.storage import Position
 
@@ -114,6 +115,17 @@ class IssueRow(LabelingTable):
         sa.Index("ix_feedback_issues_event", "model", "source", "event_id"),
         {"sqlite_autoincrement": True},
     )
+
+
+ISSUES = Collection(
+    {
+        "event_id": text(IssueRow.event_id), "source": text(IssueRow.source), "prediction": text(IssueRow.prediction),
+        "class_names": entries(IssueRow.classes), "fate": choice(IssueRow.fate, {fate.lower(): fate.value for fate in Fate}),
+        "other_source": text(IssueRow.other_source), "observe_time": time(IssueRow.observed),
+        "accept_time": time(IssueRow.accepted),
+    },
+    key=[Sort(name="sequence", column=IssueRow.sequence, descending=True)],
+)  # fmt: skip
 
 
 class FateCount(LabelingTable):

@@ -19,6 +19,7 @@ from regrow.registry.v1 import registry_pb2
 from services.common.database import Database, now
 from services.common.errors import EngineUnavailable
 from services.common.events import AUDIT, SqliteLog, read_envelope
+from services.common.listing import Asked
 from services.common.rpc.principal import Principal
 from services.gateway.audit import storage
 from services.gateway.audit.handlers import list_events
@@ -71,7 +72,7 @@ def event(number: int, **changes: Any) -> AuditEvent:
 
 
 def kept(database: Database, wanted: Filter = ALL) -> list[str]:
-    return [row.request_id for row in list_events(database, wanted, size=1000, token="")[0]]
+    return [row.request_id for row in list_events(database, wanted, Asked(size=1000))[0]]
 
 
 def told(log: SqliteLog, count: int) -> list[events_pb2.AuditEvent]:
@@ -181,6 +182,11 @@ def test_a_filter_finds_what_lies_in_a_resource_and_never_more_than_the_viewer_m
     }
     assert {"".join(kept(database, wanted)) for wanted in found.values()} == set(found)
     assert kept(database, Filter(projects=("*",), outcome="permission_denied")) == ["r1"]
+    with database.reading() as session:
+        denied = storage.page(session, ALL, Asked(filter="outcome = PERMISSION_DENIED"))
+        by_method = storage.page(session, ALL, Asked(filter='NOT actor.subject = "bob"', order_by="method, request_id desc"))
+    assert [row.request_id for row in denied[0]] == ["r1"]
+    assert [row.request_id for row in by_method[0]] == ["r4", "r3", "r1"]
     assert kept(database, Filter(projects=("*",), resource="keys/k%")) == []
     assert kept(database, Filter(projects=("*",), end=now() - timedelta(hours=1))) == []
 
@@ -189,7 +195,7 @@ def test_a_name_with_control_characters_is_kept_without_them(database: Database)
     with database.session() as session:
         storage.add(session, [event(1, resource="projects/shop\x00\x1b[31m" + "x" * 2000)])
     with database.reading() as session:
-        (row,) = storage.newest(session, ALL, after=None, limit=2)
+        ((row,), _) = storage.page(session, ALL)
     assert "\x00" not in row.resource and "\x1b" not in row.resource and len(row.resource) == 1000
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from prometheus_client import REGISTRY
 
 from services.common.events.port import FEEDBACK, PREDICTIONS
+from services.common.listing import Asked
 from services.labeling.feedback import fates as keeping
 from services.labeling.feedback.consumer import FeedbackConsumer
 from services.labeling.feedback.handlers import Feedback
@@ -32,7 +33,7 @@ def cut(world, production, base_label_set):
 
 def issues(production, fate=""):
     """(event, fate, the label that it stands against), oldest first."""
-    found, _ = production.feedback.issues(MODEL, fate=fate, page_size=0, page_token="")
+    found, _ = production.feedback.issues(MODEL, fate=fate)
     return [(one.event_id, one.fate, one.other_classes) for one in reversed(found)]
 
 
@@ -198,8 +199,8 @@ def test_issues_come_in_pages_newest_first_and_old_ones_go_while_the_counts_stay
         production.label(f"e{number}", f"p{number}")
     production.apply()
     feedback = Feedback(world.database, world.log)
-    first, token = feedback.issues(MODEL, page_size=3, page_token="")
-    second, end = feedback.issues(MODEL, page_size=3, page_token=token)
+    first, token = feedback.issues(MODEL, Asked(size=3))
+    second, end = feedback.issues(MODEL, Asked(size=3, token=token))
     assert [one.event_id for one in (*first, *second)] == ["e4", "e3", "e2", "e1", "e0"]
     assert end == ""
     monkeypatch.setattr(keeping, "FORGET_AT_ONCE", 3)
