@@ -93,6 +93,10 @@ GOOD: Mapping[str, Sequence[Mapping[str, Any]]] = {
         "updateMask": "feedbackCount,maxAge,minInterval,tolerance,significance,promoteOnTie",
     }],
     "TriggerRegrowth": [{"name": POLICY}],
+    "CreateBatchPrediction": [{
+        "parent": PROJECT, "batchPredictionId": NEW,
+        "batchPrediction": {"datasetVersion": f"{DATASET}/versions/1", "model": MODEL, "rowFilter": "ROW_FILTER_ALL"},
+    }],
     "CreateProject": [{"projectId": NEW, "project": {"description": "A project"}}],
     "CreateModel": [{"parent": PROJECT, "modelId": NEW, "model": {"description": "A model"}}],
     "CreateVersion": [{"parent": IDLE, "version": {"bundleDigest": "BUNDLE", "scores": {"macro_f1": 0.5}}}],
@@ -119,7 +123,7 @@ GOOD: Mapping[str, Sequence[Mapping[str, Any]]] = {
 """By the rpc's name; what isn't here is asked for by its name alone."""
 
 INFER_JSON = {
-    "id": "1", "parameters": {}, "outputs": [{"name": "class", "parameters": {"classification": 1}}], "inputs": [
+    "id": "1", "parameters": {}, "outputs": [{"name": "probabilities", "parameters": {"classification": 1}}], "inputs": [
         {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["win"]},
         {"name": "likes", "datatype": "FP64", "shape": [1, 1], "data": [3.0], "parameters": {}},
     ],
@@ -158,7 +162,7 @@ def expected(method: Method) -> str:
 
 
 def _name(method: Method, pattern: str, names: Mapping[str, str]) -> str:
-    if not method.name.startswith(REMOVES):
+    if not method.name.startswith(REMOVES) and pattern in names:
         return names[pattern]
     if pattern == "projects/*":
         return "projects/nowhere"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import labelers_pb2, votes_pb2
 from regrow.local import Local
 from regrow.registry.v1 import registry_pb2
-from regrow.training.v1 import policies_pb2
+from regrow.training.v1 import batch_predictions_pb2, policies_pb2
 
 PROJECT = "projects/default"
 _LEAKS = re.compile(
@@ -70,6 +71,7 @@ def _made(client: Client, data: Path) -> dict[str, str]:
     client.create_labeler("voter", problem_spec="mail", imported=labelers_pb2.ImportedLabeler())
     vote = votes_pb2.Vote(labeler=client.name("labelers", "voter"), row=1, class_names=["spam"])
     client.write_votes("mail", [vote])
+    scored = _scored(client, f"{dataset}/versions/1", model)
     key = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(role=gateway_pb2.ROLE_VIEWER))).key
     artifacts = client.artifacts.ListArtifacts(registry_pb2.ListArtifactsRequest(parent=run.version)).artifacts
     return {
@@ -77,11 +79,25 @@ def _made(client: Client, data: Path) -> dict[str, str]:
         "projects/*/datasets/*": dataset, "projects/*/datasets/*/versions/*": f"{dataset}/versions/1",
         "projects/*/problemSpecs/*": client.name("problemSpecs", "mail"),
         "projects/*/datasets/*/labelSets/*": labels.name, "projects/*/runs/*": run.name,
+        "projects/*/batchPredictions/*": scored,
         "projects/*/labelers/*": client.name("labelers", "voter"), "projects/*/policies/*": client.name("policies", "idle"),
         "projects/*/models/*": model, "projects/*/models/*/versions/*": run.version,
         "projects/*/models/*/aliases/*": f"{model}/aliases/champion",
         "projects/*/models/*/versions/*/artifacts/*": artifacts[0].name,
     }  # fmt: skip
+
+
+def _scored(client: Client, dataset_version: str, model: str) -> str:
+    """A batch prediction that ended."""
+    wish = batch_predictions_pb2.BatchPrediction(dataset_version=dataset_version, model=model)
+    request = batch_predictions_pb2.CreateBatchPredictionRequest(parent=PROJECT, batch_prediction=wish)
+    made = client.batch_predictions.CreateBatchPrediction(request)
+    give_up = time.monotonic() + 60
+    while not made.HasField("end_time"):
+        assert time.monotonic() < give_up, made
+        time.sleep(0.05)
+        made = client.batch_predictions.GetBatchPrediction(batch_predictions_pb2.GetBatchPredictionRequest(name=made.name))
+    return str(made.name)
 
 
 def services_below(pid: int) -> frozenset[int]:

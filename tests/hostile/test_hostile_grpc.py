@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from regrow.gateway.v1 import gateway_pb2
 from regrow.rows import struct
-from regrow.training.v1 import runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, runs_pb2
 from services.gateway.methods import Method
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -72,6 +72,10 @@ def _no_work_is_left(system: System) -> Iterator[None]:
         runs_pb2.ListRunsRequest(parent=PROJECT, filter="state = queued OR state = running")
     ):
         system.client.runs.CancelRun(runs_pb2.CancelRunRequest(name=run.name))
+    scoring = batch_predictions_pb2.ListBatchPredictionsRequest(parent=PROJECT, filter="state = queued OR state = running")
+    for batch in system.client.batch_predictions.ListBatchPredictions.each(scoring):
+        request = batch_predictions_pb2.CancelBatchPredictionRequest(name=batch.name)
+        system.client.batch_predictions.CancelBatchPrediction(request)
 
 
 @pytest.mark.parametrize("path", sorted(METHODS))
