@@ -43,7 +43,8 @@ def buy(world: World) -> str:
 def placed(line: str, gateway: RunningGateway, prediction: str = "") -> str:
     """With this gateway's addresses."""
     here = line.replace("localhost:8080", gateway.http.removeprefix("http://")).replace("localhost:8081", gateway.grpc)
-    return here.replace("PREDICTION_ID", prediction)
+    # The tests' model reads other columns, and an inference request must have one of the model's.
+    return here.replace("PREDICTION_ID", prediction).replace('"name": "Review Text"', '"name": "text"')
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="curl and bash run README's lines")
@@ -60,6 +61,7 @@ def test_every_curl_of_the_readme_does_what_it_says(gateway: RunningGateway, adm
     assert answers[0]["version"] == f"{buy}/versions/1"
     assert answers[1]["eventId"]
     assert answers[3]["name"].startswith("projects/default/operations/")
+    assert answers[4]["parameters"]["version"] == f"{buy}/versions/1"
 
 
 def test_every_grpcurl_of_the_readme_does_what_it_says(gateway: RunningGateway, admin: str, buy: str) -> None:

@@ -41,6 +41,12 @@ _JSON_TYPES: dict[str, frozenset[type]] = {
 }  # fmt: skip
 """By datatype, what elements in JSON are, as a rule; the few others that fit are looked at one by one."""
 
+_BOUNDS = {
+    datatype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for datatype, dtype in _DTYPES.items()
+    if dtype[1:2] in ("i", "u")
+}
+
 # One element of a number is what most requests have: reading it so takes a third of what numpy does.
 _ONE: dict[str, struct.Struct] = {
     "BOOL": struct.Struct("<?"), "INT32": struct.Struct("<i"), "INT64": struct.Struct("<q"), "FP32": struct.Struct("<f"),
@@ -89,12 +95,13 @@ def from_contents(contents: Any, datatype: str, count: int, path: str) -> list[A
     if field is None:
         _dtype("" if datatype not in DATATYPES else "FP16", path)
         raise InvalidField(path, f"of datatype {datatype} come as raw contents only.")
-    values = getattr(contents, field)
+    values = list(getattr(contents, field))
     if len(values) != count:
         raise InvalidField(f"{path}.{field}", f"has {len(values)} elements: the shape says {count}.")
     if datatype == "BYTES":
         return [decoded(value, f"{path}.{field}", index) for index, value in enumerate(values)]
-    return list(values)
+    _check_range(values, datatype, f"{path}.{field}")
+    return values
 
 
 def from_json(sent: object, datatype: str, count: int, path: str) -> list[Any]:
@@ -105,6 +112,7 @@ def from_json(sent: object, datatype: str, count: int, path: str) -> list[Any]:
     if len(values) != count:
         raise InvalidField(path, f"has {len(values)} elements: the shape says {count}.")
     if set(map(type, values)) <= _JSON_TYPES.get(datatype, _NO_TYPES):
+        _check_range(values, datatype, path)
         return values
     fits = _fits(datatype, path)
     for index, value in enumerate(values):
@@ -135,6 +143,16 @@ def decoded(value: bytes, path: str, index: int) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise InvalidField(f"{path}[{index}]", "isn't a text in UTF-8.") from None
+
+
+def _check_range(values: Sequence[Any], datatype: str, path: str) -> None:
+    bounds = _BOUNDS.get(datatype)
+    if bounds is None:
+        return
+    low, high = bounds
+    for index, value in enumerate(values):
+        if value is not None and not low <= value <= high:
+            raise InvalidField(f"{path}[{index}]", f"{_shown(value)} is no {datatype}: it goes from {low} to {high}.")
 
 
 def _texts(content: bytes, count: int, path: str) -> list[str]:
