@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from regrow import Client
 from regrow.labeling.v1 import datasets_pb2
+from regrow.training.v1 import runs_pb2
 
 AD_NUMBERS = ["Daily Time Spent on Site", "Age", "Area Income", "Daily Internet Usage", "Male"]
 
@@ -58,6 +61,8 @@ def ad_click(salts: int) -> int:
             peers.append(_ad_peer(frame, _held_out(client, dataset)))
         runs = run_all(client, submitted)
     f1 = {design: np.array([holdout(run, "macro_f1") for run in runs[i::3]]) for i, design in enumerate(designs)}
+    joint = np.array([_head(run, "joint") for run in runs[2::3]])
+    _answered(runs[2::3])
     ours_lr = np.array([holdout(run, "macro_f1", "logistic_regression") for run in runs[0::3]])
     peer = np.array(peers)
     rows = [
@@ -65,14 +70,16 @@ def ad_click(salts: int) -> int:
         ("scikit-learn logistic regression, numbers (peer)", *_spread(peer)),
         ("logistic regression in the run's report (baseline)", *_spread(ours_lr)),
         *((design, *_spread(values)) for design, values in f1.items()),
+        ("text-table's joint head alone", *_spread(joint)),
     ]
     show(f"Ad clicks, macro F1 over {salts} holdouts", ["system", "mean", "sd", "least"], rows)
     brew, best = f1["brew"].mean(), max(peer.mean(), ours_lr.mean())
-    joint, table = f1["text-table"].mean(), f1["table"].mean()
+    both, table = f1["text-table"].mean(), f1["table"].mean()
     return verdict(
         [
             (f"brew {brew:.4f} >= logistic regression {best:.4f} - .005", brew >= best - 0.005),
-            (f"text + table {joint:.4f} >= table alone {table:.4f} - .008", joint >= table - 0.008),
+            (f"text-table as it answers {both:.4f} >= table alone {table:.4f} - .008", both >= table - 0.008),
+            (f"its joint head alone {joint.mean():.4f} >= table alone {table:.4f} - .008", joint.mean() >= table - 0.008),
         ]
     )
 
@@ -81,11 +88,17 @@ def womens() -> int:
     frame = pd.read_csv(WOMENS)
     designs = ["text-brew", "table", "text-table", "brew"]
     excluded = ["Rating", "row_id"]
+    rare = "0"  # who doesn't recommend: one in five; precision about the others is near 1 for anything that reads
     with product() as (_, client):
         carve = datasets_pb2.Holdout(ignored_columns=["Recommended IND", "row_id"])
         client.import_file(WOMENS, dataset_id="womens", holdout=carve, kinds={"Title": "text", "Review Text": "text"})
         client.create_spec(
-            "recommended", dataset="womens", target="Recommended IND", metric="average_precision", excluded_columns=excluded
+            "recommended",
+            dataset="womens",
+            target="Recommended IND",
+            metric="average_precision",
+            excluded_columns=excluded,
+            positive_class=rare,
         )
         made = client.create_label_set("womens", problem_spec="recommended")
         held = _held_out(client, "womens")
@@ -104,17 +117,32 @@ def womens() -> int:
         for name in ("majority_class", "logistic_regression")
     ]
     rows += [(design, *(holdout(run, m) for m in metrics)) for design, run in runs.items()]
+    joint = _head(runs["text-table"], "joint")
+    rows.append(("text-table's joint head alone", joint, float("nan"), float("nan")))
     show(f"Women's clothing without Rating, {len(held)} holdout rows", ["system", *metrics], rows)
+    _answered([runs["text-table"]])
     ap = {design: holdout(run, "average_precision") for design, run in runs.items()}
     single = max(ap["text-brew"], ap["table"])
     return verdict(
         [
             (
-                f"text + table {ap['text-table']:.4f} >= better single modality {single:.4f} - .003",
+                f"text-table as it answers {ap['text-table']:.4f} >= better single modality {single:.4f} - .003",
                 ap["text-table"] >= single - 0.003,
-            )
+            ),
+            (f"its joint head alone {joint:.4f} >= better single modality {single:.4f} - .003", joint >= single - 0.003),
         ]
     )
+
+
+def _head(run: runs_pb2.Run, head: str) -> float:
+    """The spec's metric of one head alone, on the holdout."""
+    return next(one.score.value for one in run.report.head_scores if one.head == head)
+
+
+def _answered(runs: Sequence[runs_pb2.Run]) -> None:
+    """Says by which heads the runs answer: a run that answers by one modality tells nothing of fusion."""
+    counts = Counter(run.report.prediction_head for run in runs)
+    console.print("text-table answers by: " + ", ".join(f"{head} in {count}" for head, count in counts.most_common()))
 
 
 def _held_out(client: Client, dataset: str) -> np.ndarray:
@@ -151,7 +179,7 @@ def _womens_peer(frame: pd.DataFrame, held: np.ndarray) -> dict[str, float]:
     model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(training, training["Recommended IND"])
     truth, p = test["Recommended IND"], model.predict_proba(test)[:, 1]
     return {
-        "average_precision": float(average_precision_score(truth, p)),
+        "average_precision": float(average_precision_score(1 - truth, 1 - p)),
         "macro_f1": float(f1_score(truth, p >= 0.5, average="macro")),
         "accuracy": float(accuracy_score(truth, p >= 0.5)),
     }

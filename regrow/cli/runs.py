@@ -150,6 +150,7 @@ def show_report(report: pb.RunReport) -> None:
         "calibration error": f"{report.calibration_error_before:.3f} before, {report.calibration_error_after:.3f} after"
         if report.HasField("calibration_error_after") else "",
         "predicts by": report.prediction_head,
+        "each head alone": ", ".join(f"{one.head} {one.score.value:.3f}" for one in report.head_scores),
     })  # fmt: skip
     _show_holdout(report)
     if report.slices:

@@ -32,7 +32,12 @@ Measure = Annotated[str, typer.Option("--metric", help=f"One of: {', '.join(choi
 Beta = Annotated[float, typer.Option("--beta", help="Beta of f_beta.")]
 Positive = Annotated[str, typer.Option("--positive", help="The class that f_beta and average_precision look at.")]
 MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A row may have any number of classes.")]
-Separator = Annotated[str, typer.Option("--separator", help="Separates the values of a multi-label target cell.")]
+Separator = Annotated[
+    str,
+    typer.Option(
+        "--separator", help="Separates the values of a multi-label target cell; alone in a cell: none of the classes."
+    ),
+]
 Balance = Annotated[bool, typer.Option("--balance", help="Weigh rare classes up.")]
 Abstain = Annotated[float, typer.Option("--abstain-below", help="Abstain where the largest probability is below this.")]
 Cost = Annotated[str, typer.Option("--cost", help="The cost matrix, a row per true class: JSON, or a file of it.")]

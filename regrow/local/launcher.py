@@ -198,7 +198,8 @@ class Local:
         free = free_ports(len(PORTS)) if self.free_ports else list(PORTS.values())
         addresses = {}
         for (name, _), port in zip(PORTS.items(), free, strict=True):
-            addresses[name] = self.settings.get(name) or os.environ.get(name) or f"127.0.0.1:{port}"
+            named = self.settings.get(name) or ("" if self.free_ports else os.environ.get(name))
+            addresses[name] = named or f"127.0.0.1:{port}"
             self._check_address(name, addresses)
         return addresses
 

@@ -103,6 +103,11 @@ def notes_of(spec: ProblemSpec, report: dict[str, Any]) -> list[str]:
         notes.append(
             f"Fewer than {FEW_HOLDOUT_ROWS} holdout rows of {shown}: scores of these classes are rough. Label more of them."
         )
+    if (only := _only_answer(holdout)) is not None:
+        notes.append(
+            f"Every holdout row gets '{only}': the model has learned no more than which class is most frequent. Other columns, "
+            "more rows, balanced classes or another metric may help."
+        )
     metric = str(spec.metric)
     ours = _value(holdout["metrics"][metric])
     sign = -1.0 if spec.metric.lower_is_better else 1.0
@@ -113,6 +118,15 @@ def notes_of(spec: ProblemSpec, report: dict[str, Any]) -> list[str]:
                 f"The baseline '{baseline['name']}' has {metric} {theirs:.3f} and this model {ours:.3f} on the holdout."
             )
     return notes
+
+
+def _only_answer(holdout: dict[str, Any]) -> str | None:
+    """The class that every holdout row is decided to be, where there is such a class and rows of others."""
+    names, matrix = holdout["confusion"]["classes"], np.array(holdout["confusion"]["matrix"])
+    if not matrix.size or (matrix.sum(axis=1) > 0).sum() < 2:
+        return None
+    decided = np.flatnonzero(matrix.sum(axis=0))
+    return str(names[decided[0]]) if len(decided) == 1 and decided[0] < len(names) else None
 
 
 def _value(measured: dict[str, Any] | None) -> float:

@@ -34,6 +34,7 @@ class Network(nn.Module):
 
     def __init__(self, encoders: Mapping[str, ModalityEncoder], classes: int) -> None:
         super().__init__()
+        self.classes = classes
         self.encoders = nn.ModuleDict(dict(encoders))
         self.classifiers = nn.ModuleDict({m: nn.Linear(encoder.width, classes) for m, encoder in encoders.items()})
         self.joint = nn.Linear(sum(e.width for e in encoders.values()), classes) if len(encoders) > 1 else None
@@ -101,4 +102,4 @@ def logits_of(network: Network, features: Mapping[str, Feature], rows: npt.NDArr
     """`(rows, heads, classes)`, without dropout."""
     network.eval()
     parts = [network(tensors(features, rows[at : at + _BATCH])).numpy() for at in range(0, len(rows), _BATCH)]
-    return np.concatenate(parts) if parts else np.zeros((0, len(network.heads), 1), dtype=np.float32)
+    return np.concatenate(parts) if parts else np.zeros((0, len(network.heads), network.classes), dtype=np.float32)

@@ -31,11 +31,12 @@ class Split:
 
 
 def cut(targets: npt.NDArray[np.float32], groups: npt.NDArray[np.uint64]) -> list[Split]:
-    """One split with a 15% slice, five folds where rows are few, or none where they are too few to choose anything on."""
+    """One split with a 15% slice, five folds where rows (or those of each class) are few, none where they are too few for that."""
     rows = len(targets)
     if rows >= FEW:
         held = _places(targets.argmax(axis=1), groups) < min(SHARE, MOST_SELECTED / rows)
-        return [Split(train=np.flatnonzero(~held), held=np.flatnonzero(held))]
+        if held.sum() >= _FEWEST:  # many classes of at most three different rows put next to none into the slice
+            return [Split(train=np.flatnonzero(~held), held=np.flatnonzero(held))]
     return folds(targets, groups)
 
 

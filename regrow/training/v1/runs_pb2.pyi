@@ -82,7 +82,7 @@ class SliceScore(_message.Message):
     def __init__(self, column: _Optional[str] = ..., value: _Optional[str] = ..., rows: _Optional[int] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping]]] = ...) -> None: ...
 
 class RunReport(_message.Message):
-    __slots__ = ("selection", "holdout", "holdout_rows", "training_rows", "selection_rows", "confusion_matrix", "baselines", "slices", "temperature", "calibration_error_before", "calibration_error_after", "notes", "prediction_head")
+    __slots__ = ("selection", "holdout", "holdout_rows", "training_rows", "selection_rows", "confusion_matrix", "baselines", "slices", "temperature", "calibration_error_before", "calibration_error_after", "notes", "prediction_head", "head_scores")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     HOLDOUT_FIELD_NUMBER: _ClassVar[int]
     HOLDOUT_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,7 @@ class RunReport(_message.Message):
     CALIBRATION_ERROR_AFTER_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_HEAD_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCORES_FIELD_NUMBER: _ClassVar[int]
     selection: Score
     holdout: _containers.RepeatedCompositeFieldContainer[Score]
     holdout_rows: int
@@ -109,7 +110,16 @@ class RunReport(_message.Message):
     calibration_error_after: float
     notes: _containers.RepeatedScalarFieldContainer[str]
     prediction_head: str
-    def __init__(self, selection: _Optional[_Union[Score, _Mapping]] = ..., holdout: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., holdout_rows: _Optional[int] = ..., training_rows: _Optional[int] = ..., selection_rows: _Optional[int] = ..., confusion_matrix: _Optional[_Iterable[_Union[ConfusionRow, _Mapping]]] = ..., baselines: _Optional[_Iterable[_Union[BaselineScore, _Mapping]]] = ..., slices: _Optional[_Iterable[_Union[SliceScore, _Mapping]]] = ..., temperature: _Optional[float] = ..., calibration_error_before: _Optional[float] = ..., calibration_error_after: _Optional[float] = ..., notes: _Optional[_Iterable[str]] = ..., prediction_head: _Optional[str] = ...) -> None: ...
+    head_scores: _containers.RepeatedCompositeFieldContainer[HeadScore]
+    def __init__(self, selection: _Optional[_Union[Score, _Mapping]] = ..., holdout: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., holdout_rows: _Optional[int] = ..., training_rows: _Optional[int] = ..., selection_rows: _Optional[int] = ..., confusion_matrix: _Optional[_Iterable[_Union[ConfusionRow, _Mapping]]] = ..., baselines: _Optional[_Iterable[_Union[BaselineScore, _Mapping]]] = ..., slices: _Optional[_Iterable[_Union[SliceScore, _Mapping]]] = ..., temperature: _Optional[float] = ..., calibration_error_before: _Optional[float] = ..., calibration_error_after: _Optional[float] = ..., notes: _Optional[_Iterable[str]] = ..., prediction_head: _Optional[str] = ..., head_scores: _Optional[_Iterable[_Union[HeadScore, _Mapping]]] = ...) -> None: ...
+
+class HeadScore(_message.Message):
+    __slots__ = ("head", "score")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    score: Score
+    def __init__(self, head: _Optional[str] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("name", "label_set", "model", "schedule", "priority", "state", "version", "report", "problem", "create_time", "start_time", "end_time", "problem_spec", "dataset_version", "attempts")

@@ -117,7 +117,7 @@ def _style(trial: Trial) -> str:
 
 
 def _string(evidence: ColumnEvidence) -> Column:
-    """Long and varied is text; few values are categories; many short codes name rows; the rest is text."""
+    """Long or varied phrases are text; few values are categories; many short codes name rows; the rest is text."""
     n, distinct, variety = evidence.present, evidence.distinct.distinct, evidence.variety
     words = evidence.mean_words
     seen = f"{n:,} values, {distinct:,} different, {words:.1f} words each on average"
@@ -128,6 +128,8 @@ def _string(evidence: ColumnEvidence) -> Column:
         return _column(evidence, Kind.ID, f"{seen}: a code that names its row")
     if evidence.codes and evidence.one_word and variety > 0.5 and _ID_NAME.search(evidence.name):
         return _column(evidence, Kind.ID, f"{seen}: codes, and the name says that they name something")
+    if words >= 2.5 and distinct > 20 and variety > 0.1:
+        return _column(evidence, Kind.TEXT, f"{seen}: phrases")
     if variety <= 0.5 or (distinct <= 20 and words < 2):
         return _column(evidence, Kind.CATEGORICAL, seen)
     return _column(evidence, Kind.TEXT, seen)

@@ -96,8 +96,8 @@ class Sandbox:
         if answer.get("memory"):
             raise self._memory()
         if "problem" in answer:
-            at = f" at character {answer['position']}" if (answer["position"] or 0) > 0 else ""
-            raise UnsafeExpression(f"The expression {answer['problem']}{at}.", limit="rules")
+            at = f"At character {answer['position']}, the" if (answer["position"] or 0) > 0 else "The"
+            raise UnsafeExpression(f"{at} expression {answer['problem'].rstrip('.')}.", limit="rules")
         return answer
 
     def _memory(self) -> UnsafeExpression:

@@ -34,11 +34,13 @@ class TargetValues:
     training: Counter[str] = field(default_factory=Counter)
     holdout: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    missing: int = 0
 
     def add(self, cells: Iterable[object], held_out: Iterable[bool], *, separator: str | None) -> None:
         """Counts a batch; with a separator, each part of a cell by itself."""
         for cell, holdout in zip(cells, held_out, strict=True):
             if (text := label_text(cell)) is None:
+                self.missing += 1
                 continue
             self.rows += 1
             counter = self.holdout if holdout else self.training
@@ -103,6 +105,11 @@ def holdout_warnings(spec: ProblemSpec, values: TargetValues) -> list[str]:
         rows = sum(seen[value] for value in strays)
         shown = listed(strays, most=6)
         warnings.append(f"{rows:,} rows have target values that belong to no class and count as unlabeled: {shown}.")
+    if spec.multi_label and values.missing:
+        warnings.append(
+            f"{values.missing:,} rows have an empty cell in '{spec.target_column}' and count as unlabeled. "
+            f"Where a row has none of the classes, its cell says so by '{spec.label_separator}' alone."
+        )
     if absent := [d.name for d in spec.classes if not any(value in seen for value in (*d.values, d.name))]:
         warnings.append(f"No row has a target value of these classes: {listed(absent, most=6)}.")
     return warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -74,6 +75,7 @@ def report_to_proto(report: Mapping[str, Any]) -> pb.RunReport:
         temperature=calibration.get("temperature") or 1.0,
         notes=report["notes"],
         prediction_head=selection["head"],
+        head_scores=_head_scores(selection["metric"], holdout["heads"]),
     )
     for field, key in (("calibration_error_before", "error_before"), ("calibration_error_after", "error_after")):
         if calibration.get(key) is not None:
@@ -122,6 +124,14 @@ def _score(metric: str, measured: Mapping[str, Any]) -> pb.Score:
         if measured.get(key) is not None:
             setattr(made, field, measured[key])
     return made
+
+
+def _head_scores(metric: str, heads: Mapping[str, float]) -> list[pb.HeadScore]:
+    """Nothing for one head: it is the model."""
+    if len(heads) < 2:
+        return []
+    measured = {head: value for head, value in heads.items() if math.isfinite(value)}
+    return [pb.HeadScore(head=head, score=pb.Score(metric=metric, value=value)) for head, value in measured.items()]
 
 
 def _confusion(found: Mapping[str, Any]) -> list[pb.ConfusionRow]:

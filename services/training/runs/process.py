@@ -139,4 +139,5 @@ def _last_words(code: int | None, log_file: Path) -> str:
     log.error("a worker died", code=code, log=str(log_file))
     if code in _KILLED:
         return "The process was killed, most often for want of memory. Choose a smaller design, or fewer rows."
-    return f"The process ended unexpectedly (exit code {code}). Its log is in the data folder, under the same name."
+    where = "/".join(log_file.parts[-4:])  # training/runs/<run>/worker.log
+    return f"The process ended unexpectedly (exit code {code}). Its log is '{where}' in the data folder."

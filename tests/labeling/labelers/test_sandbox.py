@@ -129,7 +129,7 @@ def test_a_class_name_expression_must_not_answer_true_or_false(child):
 
 
 def test_the_place_of_a_mistake_is_told(child):
-    assert "at character 5" in refused(child, "n > random()")
+    assert "At character 5, " in refused(child, "n > random()")
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,19 @@ def test_multi_label_rows_get_any_number_of_classes(problem_of, tmp_path):
     assert predicted.classes == [["cold", "wet"], []]
 
 
+@pytest.mark.parametrize("rows", [60, pytest.param(1_100, marks=pytest.mark.slow)])
+def test_a_network_learns_several_classes_of_a_row_with_folds_and_with_a_slice(rows, problem_of, tmp_path):
+    rng = np.random.default_rng(1)
+    wet, cold = rng.random(rows) < 0.5, rng.random(rows) < 0.5
+    labels = ["|".join(["wet"] * int(w) + ["cold"] * int(c)) or "|" for w, c in zip(wet, cold, strict=True)]
+    frame = pd.DataFrame({"rain": wet * 2.0 + rng.normal(0, 0.1, rows), "degrees": 20 - cold * 25.0, "label": labels})
+    problem = problem_of(frame, "label", {"label": "text"}, task=Task.MULTI_LABEL)
+    result = problem.fit("table", epochs=10, dropout=0.0, learning_rate=0.02)
+    assert result.report["holdout"]["metrics"]["macro_f1"]["value"] > 0.8
+    predicted = opened(problem, result, tmp_path / "c").predict([{"rain": 2.0, "degrees": -5}, {"rain": 0, "degrees": 20}])
+    assert predicted.classes == [["cold", "wet"], []]
+
+
 @pytest.mark.slow
 def test_costs_turn_the_decision(problem_of, reviews, tmp_path):
     cheap = {"cost_matrix": ((0.0, 1.0), (1.0, 0.0)), "metric": Metric.EXPECTED_COST}

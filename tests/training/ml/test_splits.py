@@ -30,6 +30,13 @@ def test_many_rows_give_one_slice_of_15_percent_with_every_class_in_its_share():
     assert np.abs(targets[split.held].mean(axis=0) - targets.mean(axis=0)).max() < 0.01
 
 
+def test_classes_of_three_different_rows_are_chosen_on_by_folds_however_many_rows_there_are():
+    groups = np.repeat(np.arange(3 * 250, dtype=np.uint64) * 7919, 4)
+    targets = np.eye(250, dtype=np.float32)[np.repeat(np.arange(250), 12)]
+    splits = cut(targets, groups)
+    assert len(splits) == 3 and all(len(split.held) and len(split.train) for split in splits)
+
+
 def test_few_rows_give_five_folds_that_hold_every_row_once():
     targets, groups = rows_of(FEW - 1)
     splits = cut(targets, groups)
