@@ -66,10 +66,25 @@ def build(design: Design, readers: list[Reader], classes: int, dropout: float) -
     encoders = {reader.modality: _encoder(design, reader, classes, dropout) for reader in readers}
     network = Network(encoders, classes)
     if isinstance(encoders.get("text"), LogitsEncoder):
-        head = cast(nn.Linear, network.classifiers["text"])
-        nn.init.eye_(head.weight)
-        nn.init.zeros_(head.bias)
+        _begin_as_text(network, classes)
     return network
+
+
+@torch.no_grad()
+def _begin_as_text(network: Network, classes: int) -> None:
+    """The text's logits are answers already: its head and the joint one begin with them, and the table is added as it helps."""
+    for head, first in ((network.classifiers["text"], 0), (network.joint, _first_column(network, "text"))):
+        if head is not None:
+            weight, bias = cast(nn.Linear, head).weight, cast(nn.Linear, head).bias
+            weight.zero_()
+            weight[:, first : first + classes].fill_diagonal_(1.0)
+            bias.zero_()
+
+
+def _first_column(network: Network, modality: str) -> int:
+    """Where a modality's representation begins among those that the joint head reads side by side."""
+    names = list(network.encoders)
+    return sum(cast(ModalityEncoder, network.encoders[name]).width for name in names[: names.index(modality)])
 
 
 def with_terms(network: Network, weights: Weights) -> Network:

@@ -31,7 +31,7 @@ class Split:
 
 
 def cut(targets: npt.NDArray[np.float32], groups: npt.NDArray[np.uint64]) -> list[Split]:
-    """One split with a 15% slice, five folds where rows (or those of each class) are few, none where they are too few for that."""
+    """One split with a 15% slice, five folds where rows (or those of each class) are few, none where even that is too much."""
     rows = len(targets)
     if rows >= FEW:
         held = _places(targets.argmax(axis=1), groups) < min(SHARE, MOST_SELECTED / rows)
