@@ -12,7 +12,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,11 +65,27 @@ def doctor(
 
 
 def _show(lines: list[Line]) -> None:
-    rows = [(line.where, line.check, Text(line.verdict, style=_STYLES[line.verdict]), line.found, line.todo) for line in lines]
+    rows = [
+        (line.where, line.check, Text(line.verdict, style=_STYLES[line.verdict]), line.found, line.todo)
+        for line in together(lines)
+    ]
     output.table("", ("where", "check", "", "found", "what to do"), rows)
     counts = {verdict: sum(line.verdict == verdict for line in lines) for verdict in ("problem", "warning")}
     told = [f"{count} {verdict}{'s' * (count > 1)}" for verdict, count in counts.items() if count]
     output.tell(f"{' and '.join(told)}." if told else f"All {len(lines)} checks are well.")
+
+
+def together(lines: list[Line]) -> list[Line]:
+    """What several services found alike, in one line: they share most of what they stand on."""
+    places: dict[Line, list[str]] = {}
+    for line in lines:
+        places.setdefault(replace(line, where=""), []).append(line.where)
+    everywhere = {line.where for line in lines} & set(SERVICES)
+    merged = []
+    for line, found_in in places.items():
+        whole = len(found_in) > 1 and set(found_in) == everywhere
+        merged.append(replace(line, where="every service" if whole else ", ".join(dict.fromkeys(found_in))))
+    return merged
 
 
 def _local(data: Path) -> Iterator[Line]:

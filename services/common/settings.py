@@ -47,6 +47,14 @@ def _http_address(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    found = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]*):([0-9]{1,5})", value)
+    if found is None or int(found[1]) > 65535:
+        raise ValueError(f"'{value}' is no address. Write 'host:port', such as '127.0.0.1:8080'.")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
@@ -157,19 +165,19 @@ class CommonSettings(BaseSettings):
     gateway_key_password: SecretStr | None = None
     """The password of that key, where it has one."""
 
-    labeling_address: str = "127.0.0.1:7071"
+    labeling_address: Address = "127.0.0.1:7071"
     """Where the labeling service listens and is called."""
 
-    training_address: str = "127.0.0.1:7072"
+    training_address: Address = "127.0.0.1:7072"
     """Where the training service listens and is called."""
 
-    registry_address: str = "127.0.0.1:7073"
+    registry_address: Address = "127.0.0.1:7073"
     """Where the registry service listens and is called."""
 
-    gateway_http_address: str = "127.0.0.1:8080"
+    gateway_http_address: Address = "127.0.0.1:8080"
     """Where the gateway serves REST."""
 
-    gateway_grpc_address: str = "127.0.0.1:8081"
+    gateway_grpc_address: Address = "127.0.0.1:8081"
     """Where the gateway serves gRPC."""
 
     drain_seconds: float = Field(default=20.0, ge=0)

@@ -8,7 +8,7 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,7 +49,9 @@ def make_app(system: System, rest: ASGIApp, inference: ASGIApp) -> ASGIApp:
 
 
 def _pages(system: System) -> Starlette:
-    async def index(_: Request) -> Response:
+    async def index(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):  # a person with a browser
+            return RedirectResponse("/docs", 303, headers={"vary": "accept"})
         return _json({"name": "regrow", "version": software_version(), **_INDEX})
 
     async def live(_: Request) -> Response:

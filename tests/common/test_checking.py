@@ -15,10 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
 from services.common.checking import engines, machine
-from services.common.checking.findings import Finding, guarded
+from services.common.checking.findings import Finding, guarded, misspelt
 from services.common.database import open_database
 from services.common.errors import EngineUnavailable
 from services.common.events import DEAD_LETTER, FEEDBACK, Event, SqliteLog
@@ -132,6 +133,24 @@ def test_a_check_that_fails_is_a_finding_without_the_errors_text() -> None:
     (failed,), (refused,) = guarded("x", fail), guarded("y", refuse)
     assert failed.verdict == refused.verdict == "problem"
     assert "hunter2" not in failed.found and "RuntimeError" in failed.found and "locked" in refused.found
+    assert "REGROW_DATABASE_URL" in refused.todo
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() -> None:
+    well = ["REGROW_KAFKA_BOOTSTRAP", "REGROW_KAFKA_PASSWORD_FILE", "REGROW_REGISTRY_DATABASE_URL", "REGROW_KEY", "PATH",
+            "REGROW_GATEWAY_ANYTHING", "REGROW_REGISTRY_ADDRESS", "REGROW_REGISTRY_METRICS_PORT"]  # fmt: skip
+    assert list(misspelt(RegistrySettings, well)) == []
+    near, far = misspelt(RegistrySettings, [*well, "REGROW_KAFKA_BOOTSTRAPS", "REGROW_XYZZY"])
+    assert near.verdict == far.verdict == "warning"
+    assert "REGROW_KAFKA_BOOTSTRAPS" in near.found and near.todo == "Did you mean REGROW_KAFKA_BOOTSTRAP?"
+    assert "REGROW_XYZZY" in far.found and "--print-config" in far.todo
+
+
+@pytest.mark.parametrize("wrong", ["nix", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:80", "::1:80"])
+def test_an_address_that_nothing_can_listen_on_is_refused_with_an_example(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="Write 'host:port'"):
+        CommonSettings(registry_address=wrong, internal_token="t")
+    assert CommonSettings(registry_address="[::1]:0", internal_token="t").registry_address == "[::1]:0"
 
 
 def test_packages_are_compared_with_what_the_services_extra_asks_for() -> None:

@@ -19,6 +19,8 @@ from services.gateway.methods import public_methods
 
 def test_the_index_leads_to_the_rest(http) -> None:
     assert http.get("/").json()["api"] == "/openapi.json"
+    browser = http.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, follow_redirects=False)
+    assert (browser.status_code, browser.headers["location"]) == (303, "/docs")
     assert http.get("/healthz").json() == {"live": True}
 
 

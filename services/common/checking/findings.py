@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from typing import Literal, TypeVar
 import structlog
 from pydantic import SecretStr
 
-from services.common.errors import InvalidFields, RegrowError
+from services.common.errors import EngineUnavailable, InvalidFields, RegrowError
 from services.common.settings import CommonSettings
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -76,6 +77,7 @@ def _all(settings_class: type[SettingsT], extra: str, migrations: Path) -> Itera
         yield from settings
         return
     name = settings.service_name()
+    yield from misspelt(settings_class, os.environ)
     yield ok("settings", "All values can be read.")
     looks: dict[str, Look] = {
         "data folder": lambda: machine.data_folder(settings),
@@ -100,7 +102,8 @@ def _settings(settings_class: type[SettingsT]) -> SettingsT | list[Finding]:
     try:
         return load(settings_class, [])
     except InvalidFields as error:
-        return [problem(f"setting {one.field}", one.problem, "Correct it.") for one in error.problems]
+        wrong = ((one.field, one.problem.removeprefix("Value error, ").rstrip(".")) for one in error.problems)
+        return [problem(f"setting {field}", f"{what}.", "Correct it, then check again.") for field, what in wrong]
     except RegrowError as error:
         return [Finding(check="settings", verdict="problem", found=error.message)]
 
@@ -115,11 +118,47 @@ def _made_at_first_start(settings_class: type[CommonSettings]) -> Iterator[str]:
             yield f"{own}{name}".upper()
 
 
+_OTHERS = frozenset({
+    "REGROW_GRPC", "REGROW_URL", "REGROW_KEY", "REGROW_PROJECT", "REGROW_CA_FILE", "REGROW_CREDENTIALS", "REGROW_REQUEST_ID",
+    "REGROW_VERSION", "REGROW_HTTP_PORT", "REGROW_GRPC_PORT",
+})  # fmt: skip
+"""Variables of the client, of a run's process, and of compose.yaml."""
+_SERVICES = ("labeling", "training", "registry", "gateway")
+
+
+def misspelt(settings_class: type[CommonSettings], environment: Iterable[str]) -> Iterator[Finding]:
+    """Variables that look like settings and are none: nobody reads them, so what they should set isn't set."""
+    own = str(settings_class.model_config.get("env_prefix"))
+    known = {f"REGROW_{name}".upper() for name in CommonSettings.model_fields}
+    known |= {f"{own}{name}".upper() for name in settings_class.model_fields}
+    # Those of another service are its own check's; what all read may be set for each alone, and be named like one of these.
+    others = tuple(prefix for name in _SERVICES if (prefix := f"REGROW_{name.upper()}_") != own)
+    for variable in sorted(set(environment)):
+        name = variable.removesuffix("_FILE")
+        if not variable.startswith("REGROW_") or known & {variable, name} or variable in _OTHERS:
+            continue
+        if variable.startswith((*others, "REGROW_TEST_")):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        todo = f"Did you mean {near[0]}?" if near else "Unset it; --print-config lists all settings."
+        yield warning("settings", f"{variable} is no setting, and nobody reads it.", todo)
+
+
+_ENGINES = {
+    "database": "Start it, or correct REGROW_DATABASE_URL (or REGROW_<SERVICE>_DATABASE_URL).",
+    "events": "Start it, or correct REGROW_KAFKA_BOOTSTRAP and the settings REGROW_KAFKA_* beside it.",
+    "objects": "Start it, or correct REGROW_MINIO_ENDPOINT and the settings REGROW_MINIO_* beside it.",
+}
+
+
 def guarded(check: str, look: Look) -> Iterator[Finding]:
     """A check that fails is a finding, and keeps no other from being made."""
     try:
         found = look()
         yield from [found] if isinstance(found, Finding) else list(found)
+    except EngineUnavailable as error:
+        engine = str(error.facts["engine"])
+        yield problem(check, f"{error.problem[:1].upper()}{error.problem[1:]}.", _ENGINES.get(engine, f"Start {engine}."))
     except RegrowError as error:
         yield problem(check, error.message)
     except Exception as error:
