@@ -83,8 +83,9 @@ def together(lines: list[Line]) -> list[Line]:
     everywhere = {line.where for line in lines} & set(SERVICES)
     merged = []
     for line, found_in in places.items():
-        whole = len(found_in) > 1 and set(found_in) == everywhere
-        merged.append(replace(line, where="every service" if whole else ", ".join(dict.fromkeys(found_in))))
+        if len(everywhere) > 1 and everywhere <= set(found_in):
+            found_in = ["every service", *(where for where in found_in if where not in everywhere)]
+        merged.append(replace(line, where=", ".join(dict.fromkeys(found_in))))
     return merged
 
 

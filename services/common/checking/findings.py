@@ -158,7 +158,7 @@ def guarded(check: str, look: Look) -> Iterator[Finding]:
         yield from [found] if isinstance(found, Finding) else list(found)
     except EngineUnavailable as error:
         engine = str(error.facts["engine"])
-        yield problem(check, f"{error.problem[:1].upper()}{error.problem[1:]}.", _ENGINES.get(engine, f"Start {engine}."))
+        yield problem(check, f"It can't be reached: {error.problem}.", _ENGINES.get(engine, f"Start {engine}."))
     except RegrowError as error:
         yield problem(check, error.message)
     except Exception as error:
