@@ -130,7 +130,7 @@ def assemble(settings: TrainingSettings) -> Training:
     runs = Runs(
         engines.database, engines.labeling, engines.registry,
         lambda name, express: durable.submit(RUNS, name, express=express), signal,
-        checkpoints=settings.checkpoint_dir is not None, watchers=settings.workers // 2,
+        checkpoints=settings.checkpoint_dir, watchers=settings.workers // 2,
     )  # fmt: skip
     policies = Policies(engines.database, engines.registry, engines.events, lambda name: durable.submit(REGROWTHS, name))
     batches = BatchPredictions(

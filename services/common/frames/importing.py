@@ -31,7 +31,7 @@ DEFAULT_MOST_BYTES = 8 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the caller wants of an import; all of it may be left out. `most_bytes` bounds what a gzip file may hold."""
+    """What the caller wants of an import; all of it may be left out. `most_bytes` bounds what gzip or Parquet may unpack to."""
 
     format: Format | None = None
     file_name: str = ""
@@ -73,7 +73,7 @@ def _import(objects: ObjectStore, root: str, path: Path, directory: Path, wish: 
     file_format = find_format(plain, asked=wish.format, file_name=wish.file_name)
     evidence = TableEvidence(dict(wish.kinds))
     staged = _Staged(directory)
-    for batch in read_batches(plain, file_format, notes):
+    for batch in read_batches(plain, file_format, notes, most_bytes=wish.most_bytes):
         evidence.add(batch)
         staged.write(batch)
     staged.close()

