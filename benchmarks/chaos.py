@@ -4,11 +4,12 @@
     python benchmarks/chaos.py --engines real                 # the same on Kafka, MinIO and PostgreSQL, killed too: 105 in all
 
 Runs the whole loop on YouTube comments with the supervisor of `regrow up`, and kills each service with SIGKILL at 20 seeded
-random moments, from the import on; with real engines each service and each engine at 15, and an engine is started again on its
-folder up to two seconds later. A sender gives feedback all the while: by prediction id, with features inline, and for
-predictions that never were; it repeats an event until it is acknowledged. When the killing is over nobody helps: the loop must
-end by itself, the set of acknowledged event ids must be the set in the ledger plus the unmatched table, each once, the
-champion must be the one that was promoted last, and the bytes of every object must have the digest that they were stored with.
+random moments: a quarter of the kills from the import to the first champion, the others while feedback streams in and models
+are regrown; with real engines each service and each engine at 15, and an engine is started again on its folder up to two
+seconds later. A sender gives feedback all the while: by prediction id, with features inline, and for predictions that never
+were; it repeats an event until it is acknowledged. When the killing is over nobody helps: the loop must end by itself, the set
+of acknowledged event ids must be the set in the ledger plus the unmatched table, each once, the champion must be the one that
+was promoted last, and the bytes of every object must have the digest that they were stored with.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # first: `tests` has a folder named regrow
 
 import demo_steps as steps
 import demo_youtube as youtube
@@ -52,6 +54,10 @@ from services.common.settings import CommonSettings, shared_token
 T = TypeVar("T")
 PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
 PATIENCE_SECONDS = 180.0
+STREAMING = "regrowing"
+"""What the loop does while feedback streams in."""
+MANY_KILLS = 40
+"""With so many, some must have fallen into a regrowth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +95,12 @@ class World:
     stop: threading.Event = field(default_factory=threading.Event)
     doing: str = "starting"
     kills: list[tuple[float, str, str]] = field(default_factory=list)
-    """Seconds since the beginning, service or server, what the loop was doing."""
+    """Unix time, service or server, what the loop was doing."""
     acknowledged: set[str] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
     """Codes of calls that failed and were repeated."""
     odd: list[str] = field(default_factory=list)
     """Failures that no killed process explains."""
-    begun: float = field(default_factory=time.monotonic)
 
     def client(self) -> Client:
         """A connection of its own, patient with services that are away."""
@@ -142,6 +147,12 @@ class Outcome:
     torn: list[str]
     """Objects whose bytes don't have their digest."""
 
+    @property
+    def kills_in_regrowths(self) -> int:
+        """Those that fell between the beginning and the end of a regrowth."""
+        spans = [(one.create_time.ToMilliseconds() / 1e3, one.end_time.ToMilliseconds() / 1e3) for one in self.regrowths]
+        return sum(any(begun <= moment <= ended for begun, ended in spans) for moment, _, _ in self.kills)
+
     def problems(self) -> list[str]:
         """What is not as it must be."""
         kept = [*self.ledger, *self.unmatched]
@@ -158,6 +169,10 @@ class Outcome:
         found += self._champion_problems()
         if not self.regrowths:
             found.append("no regrowth began")
+        if 2 * sum(doing == STREAMING for _, _, doing in self.kills) < len(self.kills):
+            found.append("fewer than half of the kills fell while feedback streamed in")
+        if len(self.kills) >= MANY_KILLS and not self.kills_in_regrowths:
+            found.append("no kill fell into a regrowth")
         ended = (policies_pb2.REGROWTH_STATE_PROMOTED, policies_pb2.REGROWTH_STATE_REFUSED)
         found += [f"{one.name}: {steps.state_name(one)}: {one.decision}" for one in self.regrowths if one.state not in ended]
         return found
@@ -188,7 +203,7 @@ def run(
             policy = _begin(world, client, rows, feedback_count)
             sender = threading.Thread(target=_send, args=(world, rows, random.Random(seed)), name="sender", daemon=True)
             sender.start()
-            world.doing = "regrowing"
+            world.doing = STREAMING
             while killer.is_alive() or len(world.acknowledged) < least_events:
                 time.sleep(0.1)
             world.stop.set()
@@ -214,7 +229,9 @@ def _kill(world: World, kills: int, draw: random.Random, pause: tuple[float, flo
     victims = [victim for victim in (*SERVICES, *world.engines.servers) for _ in range(kills)]
     draw.shuffle(victims)
     starting: dict[str, threading.Thread] = {}
-    for victim in victims:
+    for number, victim in enumerate(victims):
+        while number >= len(victims) // 4 and world.doing != STREAMING:
+            time.sleep(0.05)
         time.sleep(draw.uniform(*pause))
         if (server := world.engines.servers.get(victim)) is None:
             os.kill(_process_of(world.local, victim), signal.SIGKILL)
@@ -224,7 +241,7 @@ def _kill(world: World, kills: int, draw: random.Random, pause: tuple[float, flo
             server.kill()
             starting[victim] = threading.Timer(draw.uniform(0, 2), _start, args=(world, server))
             starting[victim].start()
-        world.kills.append((time.monotonic() - world.begun, victim, world.doing))
+        world.kills.append((time.time(), victim, world.doing))
     for last in starting.values():
         last.join()
 
@@ -354,7 +371,8 @@ def show(outcome: Outcome) -> None:
     say(f"\n{'':<10} {'killed':>7} {'started again':>14}\n")
     for victim in dict.fromkeys((*SERVICES, *killed)):
         say(f"{victim:<10} {killed[victim]:>7} {outcome.restarts.get(victim, killed[victim]):>14}\n")
-    say(f"while: {', '.join(f'{doing} {count}' for doing, count in moments.most_common())}\n")
+    say(f"while: {', '.join(f'{doing} {count}' for doing, count in moments.most_common())}")
+    say(f"; within a regrowth {outcome.kills_in_regrowths}\n")
     say(
         f"acknowledged {len(outcome.acknowledged)} = {len(outcome.ledger)} in the ledger + {len(outcome.unmatched)} unmatched\n"
     )
