@@ -7,12 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from real_engines import kafka, minio, postgres, postgres_database
 
 __all__ = ["kafka", "minio", "postgres", "postgres_database"]
+
+
+settings.register_profile("tests", deadline=None)  # a busy machine isn't a mistake
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

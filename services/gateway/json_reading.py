@@ -42,6 +42,7 @@ class Field:
     message: Descriptor | None
     key: Callable[[object, str], Any] | None
     scalar: Callable[[object, str], Any] | None
+    is_text: bool
     oneof: str
 
 
@@ -70,13 +71,26 @@ def read_message(value: object, message: Message, path: str = "", depth: int = 0
         field = known.get(name)
         if field is None:
             raise InvalidField(joined(path, name), f"is no field here. There are: {_names(descriptor)}.")
-        if field.name in chosen or field.oneof in chosen:
+        if field.name in chosen or (field.oneof and field.oneof in chosen):
             raise InvalidField(
                 joined(path, name), "is given twice." if field.name in chosen else f"excludes another {field.oneof}."
             )
-        if content is not None:
-            chosen |= {field.name, field.oneof} - {""}
+        if content is None:
+            continue
+        chosen.add(field.name)
+        if field.oneof:
+            chosen.add(field.oneof)
+        if not (field.is_text and type(content) is str and _is_set(message, field.name, content)):
             read_field(content, message, field, joined(path, field.name), depth)
+
+
+def _is_set(message: Message, name: str, text: str) -> bool:
+    """Sets a text, the most usual value, without a path for an error; False where that can't be."""
+    try:
+        setattr(message, name, text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_field(value: object, message: Message, field: Field, path: str, depth: int = 0) -> None:
@@ -158,6 +172,7 @@ def _plan(field: FieldDescriptor) -> Field:
         message=value.message_type,
         key=_reader(entry.fields_by_name["key"]) if entry else None,
         scalar=None if value.message_type else _reader(value),
+        is_text=field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated,
         # A lone optional field has a oneof of its own in the descriptor; it excludes nothing.
         oneof=oneof.name if oneof is not None and len(oneof.fields) > 1 else "",
     )
