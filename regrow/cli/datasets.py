@@ -11,7 +11,7 @@ import typer
 
 from regrow import choices, names
 from regrow.cli import output
-from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, pairs
 from regrow.client import Client
 from regrow.labeling.v1 import datasets_pb2 as pb
 from regrow.paging import iterate
@@ -145,10 +145,13 @@ def kind_word(kind: int) -> str:
 
 
 @app.command("list")
-def list_datasets(limit: Most = 50, project: Project = "default", json: Json = False) -> None:
+def list_datasets(
+    filter: Filter = "", order_by: OrderBy = "", limit: Most = 50, project: Project = "default", json: Json = False
+) -> None:
     """List data sets, newest first."""
     with connect(project) as client:
-        listed = iterate(client.datasets.ListDatasets, pb.ListDatasetsRequest(parent=f"projects/{project}"))
+        request = pb.ListDatasetsRequest(parent=f"projects/{project}", filter=filter, order_by=order_by)
+        listed = iterate(client.datasets.ListDatasets, request)
         found = [one for one, _ in zip(listed, range(limit), strict=False)]
     if json:
         return output.show_json(found)

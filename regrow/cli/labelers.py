@@ -11,7 +11,7 @@ import typer
 
 from regrow import names
 from regrow.cli import asking, output
-from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, pairs
 from regrow.client import Client
 from regrow.labeling.v1 import labelers_pb2 as pb
 from regrow.labeling.v1 import problem_specs_pb2, votes_pb2
@@ -218,6 +218,8 @@ def _spec_of(client: Client, labelers: list[str]) -> str:
 def list_labelers(
     spec: Annotated[str, typer.Option("--spec", "-s", help="Only those of this spec.")] = "",
     retired: Annotated[bool, typer.Option("--retired", help="Show retired ones too.")] = False,
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 200,
     project: Project = "default",
     json: Json = False,
@@ -225,8 +227,9 @@ def list_labelers(
     """List labelers, oldest first."""
     with connect(project) as client:
         request = pb.ListLabelersRequest(
-            parent=f"projects/{project}", problem_spec=client.name("problemSpecs", spec) if spec else "", show_retired=retired
-        )
+            parent=f"projects/{project}", problem_spec=client.name("problemSpecs", spec) if spec else "", show_retired=retired,
+            filter=filter, order_by=order_by,
+        )  # fmt: skip
         found = [one for one, _ in zip(iterate(client.labelers.ListLabelers, request), range(limit), strict=False)]
     if json:
         return output.show_json(found)

@@ -11,7 +11,7 @@ from regrow import choices, names
 from regrow.cli import output
 from regrow.cli.datasets import format_of, write_file
 from regrow.cli.labelers import dataset_of
-from regrow.cli.options import Json, Mistake, Most, Project, connect, nested_name
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, nested_name
 from regrow.labeling.v1 import label_sets_pb2 as pb
 from regrow.paging import iterate
 
@@ -80,13 +80,16 @@ def _summary(one: pb.LabelerSummary) -> tuple[object, ...]:
 
 def list_sets(
     dataset: Annotated[str, typer.Argument(help="The data set.")],
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 50,
     project: Project = "default",
     json: Json = False,
 ) -> None:
     """List a data set's label sets, newest first."""
     with connect(project) as client:
-        listed = iterate(client.label_sets.ListLabelSets, pb.ListLabelSetsRequest(parent=client.name("datasets", dataset)))
+        request = pb.ListLabelSetsRequest(parent=client.name("datasets", dataset), filter=filter, order_by=order_by)
+        listed = iterate(client.label_sets.ListLabelSets, request)
         found = [one for one, _ in zip(listed, range(limit), strict=False)]
     if json:
         return output.show_json(found)

@@ -7,6 +7,8 @@ import json as jsonlib
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ import typer
 
 from regrow import names
 from regrow.cli import output, rowfiles
-from regrow.cli.options import Json, Mistake, Most, Project, connect, pairs
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, pairs
 from regrow.client import Client
 from regrow.gateway.v1 import gateway_pb2
 from regrow.paging import iterate
@@ -33,13 +35,16 @@ class Format(StrEnum):
 
 def list_models(
     model: Annotated[str, typer.Argument(help="Show the versions of this model; none: list the models.")] = "",
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 50,
     project: Project = "default",
     json: Json = False,
 ) -> None:
     """List models, or the versions and aliases of one."""
     with connect(project) as client:
-        found = _versions(client, model, limit) if model else _models(client, limit)
+        read = partial(_versions, client, model) if model else partial(_models, client)
+        found = read(limit, filter, order_by)
         aliases = _aliases(client, client.name("models", model)) if model else {}
     if json:
         return output.show_json(found)
@@ -65,14 +70,14 @@ def _last(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _models(client: Client, limit: int) -> list[Any]:
-    listed = iterate(client.models.ListModels, registry_pb2.ListModelsRequest(parent=f"projects/{client.project}"))
-    return [one for one, _ in zip(listed, range(limit), strict=False)]
+def _models(client: Client, limit: int, filter: str, order_by: str) -> list[Any]:
+    request = registry_pb2.ListModelsRequest(parent=f"projects/{client.project}", filter=filter, order_by=order_by)
+    return list(islice(client.models.ListModels.each(request), limit))
 
 
-def _versions(client: Client, model: str, limit: int) -> list[Any]:
-    listed = iterate(client.versions.ListVersions, registry_pb2.ListVersionsRequest(parent=client.name("models", model)))
-    return [one for one, _ in zip(listed, range(limit), strict=False)]
+def _versions(client: Client, model: str, limit: int, filter: str, order_by: str) -> list[Any]:
+    request = registry_pb2.ListVersionsRequest(parent=client.name("models", model), filter=filter, order_by=order_by)
+    return list(islice(client.versions.ListVersions.each(request), limit))
 
 
 def _aliases(client: Client, model: str) -> dict[str, list[str]]:

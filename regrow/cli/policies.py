@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from regrow import choices, names
 from regrow.cli import output
-from regrow.cli.options import Json, Mistake, Most, Project, connect
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect
 from regrow.client import Client
 from regrow.paging import iterate
 from regrow.training.v1 import policies_pb2 as pb
@@ -102,10 +102,11 @@ def _words(duration: Duration) -> str:
 
 
 @app.command("list")
-def list_policies(project: Project = "default", json: Json = False) -> None:
+def list_policies(filter: Filter = "", order_by: OrderBy = "", project: Project = "default", json: Json = False) -> None:
     """List policies."""
     with connect(project) as client:
-        found = list(iterate(client.policies.ListPolicies, pb.ListPoliciesRequest(parent=f"projects/{project}")))
+        request = pb.ListPoliciesRequest(parent=f"projects/{project}", filter=filter, order_by=order_by)
+        found = list(iterate(client.policies.ListPolicies, request))
     if json:
         return output.show_json(found)
     rows = [(names.short(p.name), names.short(p.model), p.alias, p.feedback_count, p.pending_feedback, p.paused) for p in found]
@@ -220,11 +221,17 @@ def _comparison(one: pb.Comparison) -> str:
 
 @app.command("regrowths")
 def regrowths(
-    name: Annotated[str, typer.Argument(help="The policy.")], limit: Most = 20, project: Project = "default", json: Json = False
+    name: Annotated[str, typer.Argument(help="The policy.")],
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    limit: Most = 20,
+    project: Project = "default",
+    json: Json = False,
 ) -> None:
     """List a policy's regrowths, newest first: why each started, what it made, and why it was promoted or not."""
     with connect(project) as client:
-        listed = iterate(client.policies.ListRegrowths, pb.ListRegrowthsRequest(parent=client.name("policies", name)))
+        request = pb.ListRegrowthsRequest(parent=client.name("policies", name), filter=filter, order_by=order_by)
+        listed = iterate(client.policies.ListRegrowths, request)
         found: list[Any] = [one for one, _ in zip(listed, range(limit), strict=False)]
     if json:
         return output.show_json(found)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from regrow import choices, names
 from regrow.cli import output
-from regrow.cli.options import Json, Most, Project, connect, nested_name
+from regrow.cli.options import Filter, Json, Most, OrderBy, Project, connect, nested_name
 from regrow.client import Client
 from regrow.paging import iterate
 from regrow.training.v1 import designs_pb2
@@ -220,6 +220,8 @@ def list_runs(
         str, typer.Option("--label-set", "-l", help="The leaderboard of this label set, dataset/label-set.")
     ] = "",
     model: Annotated[str, typer.Option("--model", "-m", help="Only runs of this model.")] = "",
+    filter: Filter = "",
+    order_by: OrderBy = "",
     limit: Most = 50,
     project: Project = "default",
     json: Json = False,
@@ -230,6 +232,8 @@ def list_runs(
             parent=f"projects/{project}",
             label_set=nested_name("datasets", "labelSets", label_set, project) if label_set else "",
             model=client.name("models", model) if model else "",
+            filter=filter,
+            order_by=order_by,
         )
         found = [one for one, _ in zip(iterate(client.runs.ListRuns, request), range(limit), strict=False)]
     if json:

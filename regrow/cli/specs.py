@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from regrow import choices, names
 from regrow.cli import output
-from regrow.cli.options import Json, Mistake, Most, Project, connect
+from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect
 from regrow.labeling.v1 import problem_specs_pb2 as pb
 from regrow.paging import iterate
 from regrow.types.v1 import problem_spec_pb2 as types
@@ -171,10 +171,13 @@ def _class_text(definition: types.ClassDefinition) -> str:
 
 
 @app.command("list")
-def list_specs(limit: Most = 50, project: Project = "default", json: Json = False) -> None:
+def list_specs(
+    filter: Filter = "", order_by: OrderBy = "", limit: Most = 50, project: Project = "default", json: Json = False
+) -> None:
     """List specs, newest first."""
     with connect(project) as client:
-        listed = iterate(client.specs.ListProblemSpecs, pb.ListProblemSpecsRequest(parent=f"projects/{project}"))
+        request = pb.ListProblemSpecsRequest(parent=f"projects/{project}", filter=filter, order_by=order_by)
+        listed = iterate(client.specs.ListProblemSpecs, request)
         found = [one for one, _ in zip(listed, range(limit), strict=False)]
     if json:
         return output.show_json(found)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import unquote
 
 from google.protobuf.message import Message
 
@@ -58,8 +60,13 @@ def _event(
     assert call.principal is not None
     return AuditEvent(
         time=now(), request_id=call.request_id, method=method.path[1:], resource=resource, project=project_of(resource),
-        actor=call.principal, source=call.peer(), outcome=outcome, reason=reason, before=before, after=after,
+        actor=call.principal, source=_address(call.peer()), outcome=outcome, reason=reason, before=before, after=after,
     )  # fmt: skip
+
+
+def _address(peer: str) -> str:
+    """gRPC tells `ipv4:10.0.0.1:1234` and `ipv6:%5B::1%5D:1234`, REST the address alone."""
+    return unquote(re.sub("^ipv[46]:", "", peer))
 
 
 def _request(call: Call) -> Message | None:

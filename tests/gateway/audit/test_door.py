@@ -83,7 +83,7 @@ def test_an_upload_and_grpc_calls_are_kept_too(call, gateway, admin, audit) -> N
         request = registry_pb2.CreateModelRequest(parent="projects/shop", model_id="audited-grpc")
         stub.CreateModel(request, metadata=(("authorization", f"Bearer {admin}"),), timeout=30)
     (event,) = audit("resource=projects/shop/models/audited-grpc")
-    assert event["sourceAddress"].startswith("ipv4:127.0.0.1:")
+    assert event["sourceAddress"].startswith("127.0.0.1:")
 
 
 def test_predictions_and_reads_leave_nothing(call, world, audit) -> None:

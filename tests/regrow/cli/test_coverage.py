@@ -189,6 +189,7 @@ class Recording(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self.called: list[str] = []
+        self.requests: dict[str, Any] = {}
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         method = METHODS.get(details.method)
@@ -209,6 +210,7 @@ class Recording(grpc.GenericRpcHandler):
     def _answer(self, method: Method, request: Any) -> Any:
         received = list(request) if method.streams_requests else request
         self.called.append(method.path)
+        self.requests[method.path] = received
         return ANSWERS[method.name](received) if method.name in ANSWERS else None
 
 
@@ -274,6 +276,27 @@ def test_the_command_calls_the_rpc(
     printed = capsys.readouterr()
     assert path in recording.called, (recording.called, printed.err)
     assert not ended.value.code, printed.err
+
+
+BESIDE_ANOTHER = {"AliasService/ListAliases": "its command filters the versions that the aliases point to"}
+LISTS = sorted(path for path, method in METHODS.items() if "filter" in method.request.DESCRIPTOR.fields_by_name)
+
+
+@pytest.mark.parametrize("path", [path for path in LISTS if short(path) not in BESIDE_ANOTHER])
+def test_the_command_of_a_list_filters_and_orders_as_the_rpc_does(
+    path: str, server: tuple[Recording, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, address = server
+    store_credentials(Credentials(grpc_address=address, key="rg_secret"))
+    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
+    wanted = {"filter": 'name = "x*"', "order_by": "create_time desc"}
+    if "order_by" not in METHODS[path].request.DESCRIPTOR.fields_by_name:
+        del wanted["order_by"]
+    options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", value)]
+    with pytest.raises(SystemExit) as ended:
+        main.main([*COMMANDS[short(path)].split(" "), *options])
+    assert not ended.value.code, capsys.readouterr().err
+    assert {name: getattr(recording.requests[path], name) for name in wanted} == wanted
 
 
 def _pressed(*keys: str) -> Callable[..., str]:
