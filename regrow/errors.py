@@ -20,6 +20,8 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+_ABOUT_CERTIFICATES = ("handshake", "ssl_error", "verification check")
+
 
 @dataclass(eq=False)
 class CallError(Exception):
@@ -50,6 +52,12 @@ def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
             _read_detail(detail, result)
     elif code == "UNAVAILABLE":
         where = address or "this address"
+        if any(words in details.lower() for words in _ABOUT_CERTIFICATES):
+            result.message = (
+                f"{where} shows no certificate that is trusted here, or speaks without TLS. Name its authority: --ca-file of"
+                " `regrow login`, ca_file= or REGROW_CA_FILE."
+            )
+            return result
         result.message = f"No Regrow answers at {where}. Start one with `regrow up`, or name another with `regrow login`."
     elif code == "DEADLINE_EXCEEDED":
         result.message = f"{address or 'The server'} did not answer in time. Try again, or allow more with `timeout=`."

@@ -12,6 +12,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2
 
 from services.common.rpc.client import aio_internal_channel
+from services.common.rpc.credentials import is_about_certificates
 from services.common.rpc.principal import as_mapping, call_metadata, current_principal, current_request_id
 from services.common.rpc.readiness import CLOCK_KEY, SOFTWARE_KEY, read_missing
 from services.common.rpc.status import from_rpc_error
@@ -72,7 +73,9 @@ class Upstreams:
         try:
             call = check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
             answer, metadata = await call, await call.trailing_metadata()
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            if is_about_certificates(error.details()):
+                return UpstreamState(problem=f"{home} shows no certificate that the gateway trusts. See REGROW_TLS_CA_FILE.")
             return UpstreamState(problem=f"{home} doesn't answer.")
         told = as_mapping(metadata)
         return UpstreamState(

@@ -79,6 +79,7 @@ def test_plain_callers_and_those_who_do_not_know_the_authority_get_nothing(gatew
             with pytest.raises(regrow.CallError) as refused:
                 client.keys.GetCaller(gateway_pb2.GetCallerRequest())
             assert refused.value.code == "UNAVAILABLE"
+            assert ("ca_file=" in refused.value.message) is address.startswith("https")
 
 
 def test_a_gateway_without_a_certificate_reaches_no_service_and_says_so(world: World, authority: Authority) -> None:

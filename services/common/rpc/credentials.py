@@ -17,6 +17,8 @@ from services.common.tls import Certificate, CertificateFiles
 
 Options = Sequence[tuple[str, Any]]
 _OLD_CHANNEL_SECONDS = 3600.0
+_ABOUT_CERTIFICATES = ("handshake", "ssl_error", "verification check")
+"""What gRPC's core writes of a failed connection, in small letters."""
 
 
 class _Ports(Protocol):
@@ -56,6 +58,14 @@ def aio_channel(address: str, options: Options, certificate: CertificateFiles | 
         certificate, lambda current: grpc.aio.secure_channel(address, client_credentials(current), options=options)
     )
     return cast(grpc.aio.Channel, renewed)
+
+
+def is_about_certificates(details: str | None) -> bool:
+    """Whether a call failed because the caller doesn't take the server's certificate, or the server speaks without TLS.
+
+    A server that doesn't take the caller's just hangs up, which looks like any other end.
+    """
+    return details is not None and any(words in details.lower() for words in _ABOUT_CERTIFICATES)
 
 
 def client_credentials(certificate: Certificate) -> grpc.ChannelCredentials:

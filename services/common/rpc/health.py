@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
 from services.common.errors import RegrowError
-from services.common.rpc.credentials import client_credentials
+from services.common.rpc.credentials import client_credentials, is_about_certificates
 from services.common.rpc.readiness import read_missing
 from services.common.settings import CommonSettings
 from services.common.tls import Certificate, CertificateFiles, own_certificate, public_certificate
@@ -64,8 +64,7 @@ def _named(certificate: Certificate) -> list[tuple[str, Any]]:
 
 
 def _unreachable(address: str, error: Any) -> str:
-    told = str(error.details())
-    if "handshake" in told.lower() or "SSL" in told or "CERTIFICATE" in told:
+    if is_about_certificates(error.details()):
         return f"{address} and this side don't take each other's certificates, or one of them speaks without TLS."
     return f"{address} doesn't answer ({error.code().name})."
 

@@ -25,6 +25,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from services.common import errors
 from services.common.errors import EngineUnavailable, FieldProblem, RegrowError
+from services.common.rpc.credentials import is_about_certificates
 from services.common.rpc.principal import TOKEN_REFUSED
 
 DOMAIN = "regrow.dev"
@@ -242,7 +243,8 @@ def _without_details(status: status_pb2.Status, service: str) -> RegrowError:
     name = service or "a service"
     code = _CODE_OF_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return EngineUnavailable(name, "it doesn't answer")
+        trusted = not is_about_certificates(status.message)
+        return EngineUnavailable(name, "it doesn't answer" if trusted else "it shows no certificate that is trusted here")
     if code is grpc.StatusCode.CANCELLED and status.message == _CUT_BY_SERVER:
         return EngineUnavailable(name, "it is stopping")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

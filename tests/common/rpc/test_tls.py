@@ -64,7 +64,7 @@ def test_a_server_of_another_authority_or_for_another_host_is_not_called(
     foreign = CertificateFiles(*elsewhere.issue("server"), both, password="", prefix="REGROW_TLS")
     for shown in (foreign, authority.files("other-host", "labeling.example")):
         server = start(certificate=shown)
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(EngineUnavailable, match="no certificate that is trusted here"):
             _ask(server.port, ours)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,6 +15,16 @@ from services.training.designs import Design, Tabular, Text, check, from_json, t
 from services.training.fit import TrainingTask
 
 ROW = {"text": "lovely dress, great fit", "age": 62, "town": "Rome", "when": "2024-02-01 10:00"}
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(self._path),)
 
 
 def test_templates_are_complete_and_unknown_ones_are_named():
@@ -96,6 +110,8 @@ def test_a_local_checkpoint_is_read_from_the_allowed_folder_alone(review_problem
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)
+    opened = tmp_path / "a pickle was opened"
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(str(opened))))
 
     def fitted(name: str, allowed):
         from dataclasses import replace
@@ -108,6 +124,7 @@ def test_a_local_checkpoint_is_read_from_the_allowed_folder_alone(review_problem
         )
 
     result = fitted("tiny", tmp_path / "checkpoints")
+    assert not opened.exists()
     bundle = Bundle.open(review_problem.objects, result.bundle_digest, tmp_path / "c")
     long = bundle.predict([{"text": "lovely " * 500}])  # longer than the encoder's 64 positions
     assert np.isfinite(long.probabilities).all()
