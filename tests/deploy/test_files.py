@@ -33,7 +33,8 @@ SETTINGS: dict[str, type[CommonSettings]] = {
 }  # fmt: skip
 METERS = (
     "services.common.objects.measured", "services.gateway.calls", "services.gateway.inference.meters",
-    "services.gateway.inference.prediction_log", "services.gateway.appending", "services.labeling.feedback.meters",
+    "services.gateway.inference.prediction_log", "services.gateway.appending", "services.gateway.audit.trail",
+    "services.gateway.feedback.from_log", "services.labeling.feedback.meters",
     "services.labeling.feedback.fates", "services.registry.meters", "services.training.meters",
 )  # fmt: skip
 """Modules that make the meters of all services, beside those of `services.common`."""
@@ -201,6 +202,14 @@ def _queries() -> Iterator[tuple[str, str]]:
 def test_every_query_of_dashboard_and_alerts_can_be_parsed_and_names_metrics_that_exist(where: str, query: str) -> None:
     names = metric_names(query)
     assert names and names <= _exposed(), where
+
+
+def test_the_operators_guide_names_every_metric_of_ours_and_no_other() -> None:
+    there = _exposed()
+    ours = {family.name + "_total" * (family.type == "counter") for family in REGISTRY.collect() if "regrow_" in family.name}
+    told = set(re.findall(r"`(regrow_[a-z_]+)`", (DEPLOY.parent / "docs" / "operations.md").read_text()))
+    assert told - there == set()
+    assert ours - told == set()
 
 
 def test_a_query_of_a_metric_that_nobody_has_would_be_noticed() -> None:
