@@ -33,6 +33,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _PRUNE_SECONDS = 3600.0
 
 EVENTS = Counter("regrow_gateway_audit_events", "Audit events, by what became of them: kept, or logged only.", ["fate"])
+for _fate in ("kept", "logged"):
+    EVENTS.labels(_fate)  # from 0: of a counter that appears with 1, Prometheus sees no increase
 
 log = structlog.get_logger()
 Done = Callable[[], None]
