@@ -33,6 +33,7 @@ LABELS: dict[str, Callable[[str], bool]] = {
     "since": {"observe", "accept"}.__contains__,
     "operation": {"put", "get", "stat", "list", "delete"}.__contains__,
     "state": {*map(str, RunState), *map(str, RegrowthState)}.__contains__,
+    "certificate": {"own", "public"}.__contains__,
     "le": lambda value: value == "+Inf" or float(value) >= 0,
 }
 

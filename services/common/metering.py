@@ -26,6 +26,11 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 BUILD = Gauge("regrow_build_info", "Which software runs; always 1.", ["service", "version"])
 READY = Gauge("regrow_ready", "Whether the service has all that it needs to work: 1 or 0.", ["service"])
+CERTIFICATE_END = Gauge(
+    "regrow_certificate_end_seconds",
+    "When the certificate in use ends, in seconds since 1970: the service's own, or the gateway's for the public.",
+    ["certificate"],
+)
 
 log = structlog.get_logger()
 

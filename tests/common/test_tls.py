@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from services.common.checking.machine import certificates
@@ -89,6 +90,8 @@ def test_a_replaced_certificate_is_taken_and_a_torn_replacement_is_not(
     assert [line["event"] for line in logs] == ["new certificate not taken"]
     authority.issue("a", days=300)
     assert files.current().ends > second.ends
+    told = REGISTRY.get_sample_value("regrow_certificate_end_seconds", {"certificate": "own"})
+    assert told == files.current().ends.timestamp()
 
 
 def test_thirty_days_before_the_end_the_log_warns_once_a_day_and_the_doctor_says_it(

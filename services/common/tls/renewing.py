@@ -12,6 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from services.common.errors import FieldProblem, InvalidFields, RegrowError
+from services.common.metering import CERTIFICATE_END
 from services.common.settings import CommonSettings
 from services.common.tls.certificates import Certificate, days_left, read_certificate
 
@@ -67,7 +68,9 @@ class CertificateFiles:
             log.warning("certificate ends soon", path=str(self.cert), days=left, ends=self._current.ends.isoformat())
 
     def _read(self) -> Certificate:
-        return read_certificate(self.cert, self.key, self.trusted, password=self.password, prefix=self._prefix)
+        found = read_certificate(self.cert, self.key, self.trusted, password=self.password, prefix=self._prefix)
+        CERTIFICATE_END.labels("public" if self.trusted is None else "own").set(found.ends.timestamp())
+        return found
 
     def _changed(self) -> _Stamps:
         return tuple(_stamps(path for path in (self.cert, self.key, self.trusted) if path is not None))
