@@ -82,6 +82,7 @@ def test_plain_callers_and_those_who_do_not_know_the_authority_get_nothing(gatew
             assert ("ca_file=" in refused.value.message) is address.startswith("https")
 
 
+@pytest.mark.slow
 def test_a_gateway_without_a_certificate_reaches_no_service_and_says_so(world: World, authority: Authority) -> None:
     nothing = {"tls_cert_file": None, "tls_key_file": None, "tls_ca_file": None}
     running = RunningGateway(world.settings(data_dir=world.data_dir / "plain", **nothing))

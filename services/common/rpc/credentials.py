@@ -7,6 +7,7 @@ certificate at each new connection.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
@@ -97,6 +98,7 @@ class _Renewed(grpc.Channel):
 
     def __init__(self, certificate: CertificateFiles, make: Callable[[Certificate], grpc.Channel]) -> None:
         self._certificate, self._make = certificate, make
+        self._swapping = threading.Lock()
         self._made: tuple[Certificate, grpc.Channel] | None = None
 
     def subscribe(self, *args: Any, **kwargs: Any) -> None:
@@ -136,9 +138,10 @@ class _Renewed(grpc.Channel):
 
     def _now(self) -> grpc.Channel:
         current = self._certificate.current()
-        if self._made is None or self._made[0] is not current:
-            self._made = (current, self._make(current))  # the old one lives as long as its calls
-        return self._made[1]
+        with self._swapping:
+            if self._made is None or self._made[0] is not current:
+                self._made = (current, self._make(current))  # the old one lives as long as its calls
+            return self._made[1]
 
 
 class _AioRenewed:

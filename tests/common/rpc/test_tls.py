@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from certificates import Authority
-from echo_service import TOKEN, Stub
+from echo_service import TOKEN, Echo, Stub
 from google.protobuf.wrappers_pb2 import StringValue
 
 from services.common.errors import EngineUnavailable
@@ -105,6 +107,49 @@ def test_both_sides_take_up_new_certificates_while_they_run(
     with pytest.raises(EngineUnavailable):
         _ask(server.port, before)
     assert _ask(server.port, shared) == "HELLO"
+
+
+def test_a_call_under_way_ends_well_though_its_certificate_was_replaced(
+    start: Serve, authority: Authority, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewing, "_LOOK_EVERY", 0.0)
+    ours = authority.files("caller")
+    address = f"127.0.0.1:{start(certificate=authority.files('server')).port}"
+    with internal_channel(address, token=TOKEN, certificate=ours) as channel, ThreadPoolExecutor(1) as pool:
+        stub = Stub(channel)
+        under_way = pool.submit(stub.Unary, StringValue(value="wait"))
+        assert echo.entered.wait(30)
+        authority.issue("caller")
+        assert stub.Unary(StringValue(value="new")).value == "NEW"
+        gc.collect()
+        echo.leave.set()
+        assert under_way.result(30).value == "WAIT"
+
+
+def test_the_same_for_asyncio(start: Serve, authority: Authority, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "_LOOK_EVERY", 0.0)
+    ours = authority.files("caller")
+    address = f"127.0.0.1:{start(certificate=authority.files('server')).port}"
+
+    async def story() -> list[str]:
+        channel = aio_internal_channel(address, TOKEN, certificate=ours)
+        stub = Stub(channel)
+        under_way = asyncio.ensure_future(_answer(stub, "wait"))
+        assert await asyncio.to_thread(echo.entered.wait, 30)
+        authority.issue("caller")
+        second = await _answer(stub, "new")
+        gc.collect()
+        echo.leave.set()
+        answers = [second, await under_way]
+        await channel.close()
+        return answers
+
+    assert asyncio.run(story()) == ["NEW", "WAIT"]
+
+
+async def _answer(stub: Stub, text: str) -> str:
+    answer: str = (await stub.Unary(StringValue(value=text))).value
+    return answer
 
 
 def test_the_health_check_shows_the_services_own_certificate(
