@@ -24,6 +24,7 @@ from services.common.frames.profile import Profile, profile_of
 from services.common.frames.reading import read_batches
 from services.common.frames.sketch import Distinct
 from services.common.frames.sniffing import Format, find_format, unpack
+from services.common.objects.disk import engine_errors
 from services.common.objects.port import DATASETS, ObjectStore
 
 DEFAULT_MOST_BYTES = 8 << 30
@@ -52,7 +53,8 @@ class Imported:
 def import_file(objects: ObjectStore, root: str, path: Path, directory: Path, wish: Wish) -> Imported:
     """Imports the file at `path` under `root` (see `parquet`). `directory` is for scratch, and the caller's to delete.
 
-    Raises `UnreadableFile`, `TooLarge`, `InvalidField` about the wish. Whatever is raised, nothing stays under `root`.
+    Raises `UnreadableFile`, `TooLarge`, `InvalidField` about the wish, `EngineUnavailable` where the disk is full.
+    Whatever is raised, nothing stays under `root`.
     """
     try:
         return _import(objects, root, path, directory, wish)
@@ -135,11 +137,13 @@ class _Staged:
             self._schema = batch.schema
             self._paths.append(self._directory / f"staged-{len(self._paths)}.arrows")
             self._writer = pa.ipc.new_stream(str(self._paths[-1]), batch.schema)
-        self._writer.write_batch(batch)
+        with engine_errors():
+            self._writer.write_batch(batch)
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with engine_errors():
+                self._writer.close()
             self._writer = None
 
     def read(self) -> Iterator[pa.RecordBatch]:

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from services.common.errors import TooLarge, UnreadableFile
+from services.common.objects.disk import engine_errors
 
 CHUNK = 1 << 20
 ONE_COLUMN = "\x1f"
@@ -58,19 +59,22 @@ class Encoding:
 
 
 def unpack(path: Path, directory: Path, *, most_bytes: int) -> Path:
-    """The file itself, or what its gzip holds, written into `directory`. Raises `TooLarge` past `most_bytes` unpacked."""
+    """The file itself, or what its gzip holds, written into `directory`.
+
+    Raises `TooLarge` past `most_bytes` unpacked, `UnreadableFile`, and `EngineUnavailable` where the disk is full.
+    """
     if _first_bytes(path, 2) != b"\x1f\x8b":
         return path
     target = directory / "unpacked"
     written = 0
     try:
-        with gzip.open(path) as source, target.open("wb") as sink:
+        with engine_errors(passing=gzip.BadGzipFile), gzip.open(path) as source, target.open("wb") as sink:
             while chunk := source.read(CHUNK):
                 written += len(chunk)
                 if written > most_bytes:
                     raise TooLarge("The file, once unpacked,", limit=readable_size(most_bytes), cure="Import it in parts.")
                 sink.write(chunk)
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UnreadableFile("the gzip data is damaged or cut short. Pack the file again and upload it again.") from error
     return target
 

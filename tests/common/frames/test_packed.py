@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.common.errors import TooLarge, UnreadableFile
+from services.common.errors import EngineUnavailable, TooLarge, UnreadableFile
 from services.common.frames import parquet_files
 from services.common.frames.batches import BATCH_CHARACTERS, Notes
+from services.common.frames.importing import Wish, import_file
 from services.common.frames.parquet_files import read_parquet_file
+from services.common.objects.directory import DirectoryStore
 
 PLENTY = 8 << 30
 
@@ -91,6 +94,17 @@ def test_numbered_values_of_every_kind_read_as_the_same_texts(tmp_path: Path) ->
     assert read[0] == read[1] == read[2] == read[3]
     assert [row["plain"] for row in read[0]] == [row["numbered"] for row in read[0]] == ["a", None, "b", "a", None]
     assert json.loads(read[0][3]["lists"]) == ["a", "b"] and json.loads(read[0][4]["structs"]) == {"f": "b", "g": 3}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_full_disk_is_told_as_that_and_not_as_a_damaged_file(tmp_path: Path, objects: DirectoryStore, packed: bool) -> None:
+    content = b"a,b\n" + b"x,y\n" * 200_000
+    (tmp_path / "upload").write_bytes(gzip.compress(content) if packed else content)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / ("unpacked" if packed else "staged-0.arrows")).symlink_to("/dev/full")
+    with pytest.raises(EngineUnavailable, match="the disk is full"):
+        import_file(objects, "p/d/1", tmp_path / "upload", tmp_path / "scratch", Wish())
 
 
 @pytest.mark.slow
