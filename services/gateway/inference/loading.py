@@ -1,20 +1,19 @@
 """From a version to a bundle that answers: fetched, verified, opened, measured and tried, all in threads of its own.
 
 A version takes over only after it has answered batches of several sizes: what is allocated at the first call of a size is
-then there, and how long a batch takes is known. These threads give way to those that answer calls. One version is opened
-at a time, so that what the process grows by meanwhile tells what the version takes.
+then there, and how long a batch takes is known. These threads have the priority of all others: one of a lower priority that a
+busy machine keeps waiting while it holds the interpreter's lock would hold up every call. One version is opened at a time, so
+that what the process grows by meanwhile tells what the version takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +33,6 @@ from services.gateway.inference.tally import Tally
 from services.gateway.inference.window import Window
 
 _LOADS_AT_ONCE = 2
-_NICENESS = 19
 _LEARNING = 0.2
 _WARM_ROWS = (1, 1, 4, 16, 64)
 """The first call allocates what later ones use again; its time says nothing."""
@@ -87,7 +85,7 @@ class Loader:
         self._cache_dir = cache_dir
         self._budget = budget
         self._batch_rows = batch_rows
-        self._pool = ThreadPoolExecutor(max_workers=_LOADS_AT_ONCE, thread_name_prefix="load", initializer=_give_way)
+        self._pool = ThreadPoolExecutor(max_workers=_LOADS_AT_ONCE, thread_name_prefix="load")
         self._opening = threading.Lock()
         self._encoders: weakref.WeakSet[Encoder] = weakref.WeakSet()
         self._running: dict[str, asyncio.Task[Loaded]] = {}
@@ -138,12 +136,6 @@ class Loader:
             target=target, bundle=bundle, example=example, loaded=datetime.now(UTC), window=window, weight=weight,
             class_of=bundle.spec.value_to_class(),
         )  # fmt: skip
-
-
-def _give_way() -> None:
-    """Where the system has priorities of threads (Linux)."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _tried(bundle: Bundle, example: Mapping[str, object], target: Target, batch_rows: int) -> Window:

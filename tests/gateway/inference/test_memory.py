@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from gateway_world import RunningGateway, World, tiny_bundle
 from services.common.bundle import Bundle
 from services.common.errors import FailedPrecondition
 from services.common.objects import DirectoryStore
-from services.gateway.inference import loading
+from services.gateway.inference import loading, meters
 from services.gateway.inference.aliases import Target
 from services.gateway.inference.loading import Loader
 from services.gateway.inference.memory import Weight, sensible_budget, spelled_size, total_bytes, weight_of
@@ -118,6 +120,41 @@ def test_models_that_push_each_other_out_again_and_again_are_told(small, own_wor
     assert "push each other out of memory" in service["problem"]
     assert "REGROW_GATEWAY_MEMORY_BUDGET_BYTES" in service["problem"]
     assert service["ready"] is True
+
+
+def test_models_that_are_loaded_called_and_put_to_sleep_at_once_never_answer_for_one_another(
+    small, own_world, tmp_path: Path
+) -> None:
+    gateway = small()
+    digests = [tiny_bundle(own_world.objects, good=0.2 * (1 + number)) for number in range(5)]
+    models = [own_world.model(f"m{number}") for number in range(5)]
+    for model, digest in zip(models, digests, strict=True):
+        own_world.promote(own_world.version(model, digest=digest))
+    expected = [
+        float(Bundle.open(own_world.objects, digest, tmp_path / "own").predict([ROW]).probabilities[0].max())
+        for digest in digests
+    ]
+    assert len({round(one, 3) for one in expected}) == 5
+
+    def call(seed: int) -> list[str]:
+        chance, wrong = random.Random(seed), []
+        for _ in range(25):
+            number = chance.randrange(5)
+            answer = gateway.predict(models[number])
+            if answer.status_code != 200:
+                wrong.append(answer.text)
+                continue
+            said = answer.json()
+            probable = said["predictions"][0]["probabilities"][0]["probability"]
+            if said["version"] != f"{models[number]}/versions/1" or abs(probable - expected[number]) > 1e-4:
+                wrong.append(f"{models[number]}: {said}")
+        return wrong
+
+    before = meters.EVICTIONS._value.get()
+    with ThreadPoolExecutor(6) as pool:
+        assert [one for each in pool.map(call, range(6)) for one in each] == []
+    assert meters.EVICTIONS._value.get() - before > 5
+    assert int(gateway.status()["residentBytes"]) <= 20 * MIB
 
 
 def test_a_call_waits_for_a_sleeping_model_as_long_as_it_may_and_then_hears_when_to_come_back(

@@ -290,6 +290,7 @@ def linear_graph(weights: np.ndarray) -> bytes:
     return content
 
 
+@pytest.mark.slow
 def test_scoring_needs_no_torch() -> None:
     code = "import sys, services.training.batch_predictions.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False).returncode == 0
