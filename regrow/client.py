@@ -268,6 +268,14 @@ class Client(Services):
         for part in self.batch_predictions.DownloadBatchPrediction(request):
             yield part.data
 
+    def batch_prediction_frame(self, name: str) -> Any:
+        """The result as a pandas DataFrame under the rows' numbers: `predicted` (missing for an abstention; of several classes
+        their names, joined) and `probability_<class>` for each class.
+        """
+        format = frames.best_format()
+        content = b"".join(list(self.download_batch_prediction(name, format=format)))
+        return frames.of_file(content, format).set_index("row")
+
     def promote(self, version: str, *, alias: str = "champion", why: str = "") -> registry_pb2.Alias:
         """Points the alias to a version (`model/3` or a full name) by compare-and-set: ABORTED where somebody was faster."""
         version = names.nested("models", "versions", version, self.project)

@@ -933,7 +933,9 @@ class AsyncBatchPredictionService:
         )
         """Streams the result as one file: `row` (its number in the data set), `predicted` (the class decided for, none for
         an abstention; several are joined by the spec's separator), and `probability_<class>` for each class, in order of
-        row. Returns `NOT_FOUND` if the batch prediction does not exist, `FAILED_PRECONDITION` where it didn't end well.
+        row. Where `link` asks and the object store has an address for callers, it is one message of type `text/uri-list`
+        with a link to the file. Returns `NOT_FOUND` if the batch prediction does not exist, `FAILED_PRECONDITION` where
+        it didn't end well.
         """
 
 

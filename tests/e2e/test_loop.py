@@ -8,6 +8,8 @@ which `test_mixed_engines` has a shorter loop:
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -28,7 +30,7 @@ from regrow import CallError, Client
 from regrow.labeling.v1 import datasets_pb2, label_sets_pb2
 from regrow.local import Local
 from regrow.registry.v1 import registry_pb2
-from regrow.training.v1 import policies_pb2, runs_pb2
+from regrow.training.v1 import batch_predictions_pb2, policies_pb2, runs_pb2
 
 ENGINES = os.environ.get("REGROW_TEST_E2E", "embedded kafka+minio+postgres").split()
 pytestmark = [
@@ -101,6 +103,29 @@ def test_rest_and_grpc_give_the_same_answer(client: Client, rest: Rest, champion
     assert by_rest["version"] == champion["told-the-truth"]
     assert by_rest["predictions"][0]["classNames"] == list(by_grpc.class_names)
     assert by_rest["predictions"][0]["probabilities"][0]["probability"] == pytest.approx(by_grpc.probabilities[0].probability)
+
+
+def test_a_whole_data_set_is_scored_and_comes_back_as_a_file_over_rest_and_as_a_frame(
+    client: Client, rest: Rest, champion: dict[str, str]
+):
+    asked = {"datasetVersion": f"{client.name('datasets', 'told-the-truth')}/versions/latest", "model": "told-the-truth"}
+    refused = _refusal(rest, {**asked, "model": client.name("models", "nobody")})
+    assert refused == (404, "NOT_FOUND")
+    made = rest.call("/v1/projects/default/batchPredictions", {**asked, "model": client.name("models", "told-the-truth")})
+    *_, ended = client.watch_batch_prediction(made["name"], every=0.2)
+    assert ended.state == batch_predictions_pb2.BATCH_PREDICTION_STATE_SUCCEEDED, ended.problem
+    assert ended.version == champion["told-the-truth"] and ended.rows_done == ended.row_count > 800
+    frame = client.batch_prediction_frame(made["name"])
+    assert list(frame.index) == list(range(ended.row_count))
+    kind, content = _downloaded(f"{rest.url}/v1/{made['name']}:download?fileFormat=RESULT_FORMAT_CSV&link=true", rest.key)
+    if kind == "text/uri-list":
+        _, content = _downloaded(content.decode().strip())
+    lines = list(csv.DictReader(io.StringIO(content.decode())))
+    assert [line["predicted"] for line in lines] == frame["predicted"].tolist()
+    rows = [{"text": text} for text in client.export_frame("told-the-truth")["text"][:20]]
+    assert [one.class_names[0] for one in client.predict("told-the-truth", rows).predictions] == frame["predicted"].tolist()[
+        :20
+    ]
 
 
 def test_true_feedback_promotes_a_challenger_and_the_gateway_swaps_without_a_failed_request(
@@ -197,6 +222,16 @@ def _downloaded(url: str, key: str = "") -> tuple[str, bytes]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.headers.get_content_type(), answer.read()
+
+
+def _refusal(rest: Rest, body: Mapping[str, str]) -> tuple[int, str]:
+    request = urllib.request.Request(
+        f"{rest.url}/v1/projects/default/batchPredictions", json.dumps(body).encode(),
+        {"Authorization": f"Bearer {rest.key}", "Content-Type": "application/json"},
+    )  # fmt: skip
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    return refused.value.code, json.load(refused.value)["error"]["status"]
 
 
 def _status_without_key(url: str) -> int:

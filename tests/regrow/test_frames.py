@@ -106,3 +106,15 @@ def test_fields_of_nested_messages_are_columns_and_an_empty_list_has_them_too(cl
     assert full["latest_version.row_count"][0] == 7
     gateway.on("ListDatasets", lambda _: datasets_pb2.ListDatasetsResponse())
     assert set(client.frame(client.datasets.ListDatasets, request).columns) == set(full.columns)
+
+
+def test_the_result_of_a_batch_prediction_comes_back_as_a_frame(client: Client, gateway: Any) -> None:
+    kept = pandas.DataFrame({"row": [0, 7], "predicted": ["yes", None], "probability_yes": [0.75, 0.5]})
+    file = io.BytesIO()
+    kept.to_parquet(file)
+    gateway.on(
+        "DownloadBatchPrediction", lambda _: iter([HttpBody(data=file.getvalue()[:50]), HttpBody(data=file.getvalue()[50:])])
+    )
+    frame = client.batch_prediction_frame("b1")
+    assert gateway.requests[0].name == "projects/default/batchPredictions/b1"
+    pandas.testing.assert_frame_equal(frame, kept.set_index("row"))

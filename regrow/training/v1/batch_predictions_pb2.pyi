@@ -146,9 +146,11 @@ class CancelBatchPredictionRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DownloadBatchPredictionRequest(_message.Message):
-    __slots__ = ("name", "file_format")
+    __slots__ = ("name", "file_format", "link")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    LINK_FIELD_NUMBER: _ClassVar[int]
     name: str
     file_format: ResultFormat
-    def __init__(self, name: _Optional[str] = ..., file_format: _Optional[_Union[ResultFormat, str]] = ...) -> None: ...
+    link: bool
+    def __init__(self, name: _Optional[str] = ..., file_format: _Optional[_Union[ResultFormat, str]] = ..., link: _Optional[bool] = ...) -> None: ...

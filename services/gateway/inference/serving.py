@@ -83,7 +83,7 @@ class Serving:
         self._wanted: Aliases = {}
         self._live: dict[tuple[str, str], Loaded] = {}
         self._by_number: OrderedDict[str, Loaded] = OrderedDict()
-        self._swaps: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._swaps: dict[tuple[str, str], asyncio.Task[Loaded | None]] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._asleep: set[tuple[str, str]] = set()
         self._refusals: dict[str, RegrowError] = {}
@@ -120,7 +120,8 @@ class Serving:
     def is_current(self, name: str, loaded: Loaded) -> bool:
         """Whether the same version would answer now."""
         asked = read_name(name)
-        return bool(asked.version) or self._live.get((asked.model, asked.alias), loaded) is loaded
+        live = self._live.get((asked.model, asked.alias), loaded)  # the same one may have slept and been loaded again
+        return bool(asked.version) or live is loaded or live.target == loaded.target
 
     def loaded(self) -> Iterator[tuple[Loaded, list[str]]]:
         """Every version in memory with the aliases that it answers for."""
@@ -177,20 +178,23 @@ class Serving:
             self._swaps[key] = task
             task.add_done_callback(lambda done: self._swaps.pop(key) if self._swaps.get(key) is done else None)
 
-    async def _first(self, key: tuple[str, str]) -> None:
+    async def _first(self, key: tuple[str, str]) -> Loaded | None:
         """Loads ahead of the first call, one after the other, as long as there is room."""
         async with self._first_loads:
             if self._residents.have_room(self._all()):
-                await self._swap(key)
-            else:
-                self._asleep.add(key)
+                return await self._swap(key)
+            self._asleep.add(key)
+            return None
 
-    async def _swap(self, key: tuple[str, str]) -> None:
-        """Loads what is wanted until what is live is what is wanted."""
+    async def _swap(self, key: tuple[str, str]) -> Loaded | None:
+        """Loads what is wanted until what is live is what is wanted, and answers it; None where it can't be loaded.
+
+        Who waits for it has it even where others have put it to sleep again before that call's turn comes.
+        """
         while (target := self._target(key)) is not None:
             live = self._live.get(key)
             if live is not None and live.target == target:
-                return
+                return live
             try:
                 fresh = self._in_memory(target)
                 if fresh is None:
@@ -198,7 +202,7 @@ class Serving:
                         fresh = await asyncio.shield(self._loader.load(target))
             except Exception as error:
                 self._failed(key, target, error)
-                return
+                return None
             self.problems.pop(target.name, None)
             self._refusals.pop(target.name, None)
             self._failures.pop(key, None)
@@ -208,6 +212,8 @@ class Serving:
                 self._make_room(fresh)
                 meters.SWAPS.labels("swapped").inc()
                 log.info("serving", model=key[0], alias=key[1], version=target.name)
+                return fresh
+        return None
 
     def _failed(self, key: tuple[str, str], target: Target, error: Exception) -> None:
         """Tells why, and tries again after a pause that grows."""
@@ -260,16 +266,20 @@ class Serving:
             await asyncio.shield(self._refresh())
         if self._target(key) is None:
             raise await self._missing(asked)
-        self._bring(key, asked=True)
-        swap = self._swaps.get(key)
-        if swap is not None:
-            await self._wait(swap, f"{asked.model}/aliases/{asked.alias}")
-        if (loaded := self._live.get(key)) is not None:
+        fresh = await self._woken(key)
+        if fresh is None and key in self._asleep:  # what was under way was a start, which left it asleep
+            fresh = await self._woken(key)
+        if (loaded := self._live.get(key) or fresh) is not None:
             return loaded
         version = target.name if (target := self._target(key)) else ""
         if version in self._refusals:
             raise self._refusals[version]
         raise EngineUnavailable("model", self.problems.get(version, "it isn't loaded yet"))
+
+    async def _woken(self, key: tuple[str, str]) -> Loaded | None:
+        self._bring(key, asked=True)
+        swap = self._swaps.get(key)
+        return None if swap is None else await self._wait(swap, f"{key[0]}/aliases/{key[1]}")
 
     async def _wait(self, task: asyncio.Task[Answer], what: str) -> Answer:
         try:

@@ -15,6 +15,7 @@ from services.common.frames.export import CONTENT_TYPES
 from services.common.frames.sniffing import Format
 from services.common.idempotency import fingerprint
 from services.common.listing import asked
+from services.common.objects.port import LINK_TYPE
 from services.training.batch_predictions.handlers import BatchPredictions, Order
 from services.training.batch_predictions.rules import Batch, Rows
 from services.training.runs.messages import moment
@@ -68,6 +69,9 @@ class BatchPredictionApi(rpc.BatchPredictionServiceServicer):
     def DownloadBatchPrediction(self, request: pb.DownloadBatchPredictionRequest, context: _Context) -> Iterator[HttpBody]:
         """See the proto."""
         as_csv = request.file_format == pb.RESULT_FORMAT_CSV
+        if request.link and (link := self._batches.download_link(request.name, as_csv=as_csv)) is not None:
+            yield HttpBody(content_type=LINK_TYPE, data=f"{link}\r\n".encode())
+            return
         for chunk in self._batches.download(request.name, as_csv=as_csv):
             yield HttpBody(content_type=CONTENT_TYPES[Format.CSV if as_csv else Format.PARQUET], data=chunk)
 

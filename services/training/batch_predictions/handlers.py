@@ -5,16 +5,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.common.bundle import Manifest
 from services.common.bundle.parts import read_verified
 from services.common.database import Database
-from services.common.errors import FailedPrecondition, InvalidField, NotFound
+from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, NotFound
 from services.common.idempotency import recall, remember
 from services.common.listing import Asked
 from services.common.names import check_id, parse
-from services.common.objects.port import ObjectStore
+from services.common.objects.port import DATASETS, LINK_LIFE, ObjectStore
 from services.training.batch_predictions import results, storage
 from services.training.batch_predictions.rules import BATCH_PREDICTION, DATASET_VERSION, Batch, NewBatch, Rows
 from services.training.peers import Labeling, Registry
@@ -90,6 +91,18 @@ class BatchPredictions:
             keys = [chunk.key for chunk in storage.chunks(session, name)]
         batches = results.read_chunks(self._objects, keys)
         return results.as_csv(spec, batches) if as_csv else results.as_parquet(spec, batches)
+
+    def download_link(self, name: str, *, as_csv: bool) -> str | None:
+        """A link to that file, made once; None where the store has no address for callers. Raises as `download` does."""
+        content, ending, root = self.download(name, as_csv=as_csv), "csv" if as_csv else "parquet", results.root_of(name)
+        if self._objects.presigned(DATASETS, results.manifest_key(root), expires=LINK_LIFE, file_name="") is None:
+            return None
+        key = f"{root}/result.{ending}"
+        if not self._objects.exists(DATASETS, key):
+            with suppress(AlreadyExists):  # another call was faster; its file is the same
+                self._objects.put(DATASETS, key, content, if_absent=True)
+        file_name = f"{name.rpartition('/')[2]}.{ending}"
+        return self._objects.presigned(DATASETS, key, expires=LINK_LIFE, file_name=file_name)
 
     def _earlier(self, asked: Order) -> Batch | None:
         """That of an earlier call with this request_id. It may not be queued yet: that call may have died in between."""

@@ -39,6 +39,11 @@ def key_of(root: str, number: int) -> str:
     return f"{root}/{number:08d}.parquet"
 
 
+def manifest_key(root: str) -> str:
+    """The key of the object that names the chunks of a finished result."""
+    return f"{root}/manifest.json"
+
+
 def table_of(
     spec: ProblemSpec,
     rows: npt.NDArray[np.int64],
@@ -80,7 +85,7 @@ def finished_chunk(objects: ObjectStore, root: str, number: int) -> Chunk | None
 def write_manifest(objects: ObjectStore, root: str, chunks: Iterable[Chunk]) -> str:
     """Names the chunks in order for whoever reads the object store; answers its key."""
     parts = [{"key": one.key, "digest": one.digest, "rows": one.rows, "size": one.size} for one in chunks]
-    return objects.put(DATASETS, f"{root}/manifest.json", json.dumps({"parts": parts}).encode()).key
+    return objects.put(DATASETS, manifest_key(root), json.dumps({"parts": parts}).encode()).key
 
 
 def read_chunks(objects: ObjectStore, keys: Iterable[str]) -> Iterator[pa.RecordBatch]:

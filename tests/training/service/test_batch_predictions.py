@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from training_world import DATASET, HELD, PROJECT, ROWS, VERSION, Client, World
+from training_world import DATASET, FLEETING, HELD, LARGE, LARGE_ROWS, PROJECT, ROWS, VERSION, Client, World
 
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import batch_predictions_pb2 as pb
@@ -73,8 +73,8 @@ class Batches:
             time.sleep(0.05)
         return batch
 
-    def download(self, name: str, file_format: int = pb.RESULT_FORMAT_PARQUET) -> bytes:
-        request = pb.DownloadBatchPredictionRequest(name=name, file_format=file_format)  # type: ignore[arg-type]
+    def download(self, name: str, file_format: int = pb.RESULT_FORMAT_PARQUET, *, link: bool = False) -> bytes:
+        request = pb.DownloadBatchPredictionRequest(name=name, file_format=file_format, link=link)  # type: ignore[arg-type]
         return b"".join(part.data for part in self.stub.DownloadBatchPrediction(request))
 
     def table(self, name: str) -> Any:
@@ -137,7 +137,9 @@ def test_every_row_is_scored_as_the_version_scores_it_and_comes_back_as_one_parq
 def test_csv_says_the_same_and_only_held_out_rows_are_scored_where_those_are_asked_for(batches: Batches, champion: str) -> None:
     made = batches.finished(batches.create(f"{champion}/aliases/champion", row_filter=pb.ROW_FILTER_HOLDOUT).name)
     assert made.row_count == made.rows_done == HELD
-    rows = list(csv.DictReader(io.StringIO(batches.download(made.name, pb.RESULT_FORMAT_CSV).decode())))
+    file = batches.download(made.name, pb.RESULT_FORMAT_CSV)
+    assert batches.download(made.name, pb.RESULT_FORMAT_CSV, link=True) == file, "a folder has no address to link to"
+    rows = list(csv.DictReader(io.StringIO(file.decode())))
     assert [int(row["row"]) for row in rows] == list(range(HELD))
     shares = batches.table(made.name).column("probability_good").to_pylist()
     assert [float(row["probability_good"]) for row in rows] == pytest.approx(shares, abs=1e-6)
@@ -206,6 +208,44 @@ def test_one_that_is_cancelled_ends_and_has_no_result(batches: Batches, champion
         batches.download(made.name)
     again = batches.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=made.name))
     assert again.state == pb.BATCH_PREDICTION_STATE_CANCELLED
+
+
+@pytest.mark.slow
+def test_one_that_is_cancelled_in_the_middle_ends_soon_and_keeps_what_was_scored(batches: Batches, champion: str) -> None:
+    made = batches.create(champion, version=LARGE)
+    deadline = time.monotonic() + 60
+    while not (now := batches.get(made.name)).rows_done:
+        assert now.state not in ENDED and time.monotonic() < deadline, now
+        time.sleep(0.02)
+    batches.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=made.name))
+    ended = batches.finished(made.name)
+    assert (ended.state, ended.problem) == (pb.BATCH_PREDICTION_STATE_CANCELLED, "")
+    assert 0 < ended.rows_done < ended.row_count == LARGE_ROWS
+    with pytest.raises(FailedPrecondition, match="was cancelled"):
+        batches.download(made.name)
+
+
+def test_one_whose_data_set_is_deleted_before_it_starts_fails_with_what_is_missing(batches: Batches, champion: str) -> None:
+    ended = batches.finished(batches.create(champion, version=FLEETING).name)
+    assert ended.state == pb.BATCH_PREDICTION_STATE_FAILED
+    assert FLEETING in ended.problem and "There is no data set version" in ended.problem
+    with pytest.raises(FailedPrecondition, match="failed"):
+        batches.download(ended.name)
+
+
+def test_a_data_set_without_rows_has_a_result_without_rows(directly: Any, world: World, trained: Any, tmp_path: Path) -> None:
+    schema = Schema((Column(name="review", kind=Kind.TEXT),))
+    parts = PartsWriter(world.objects, "default/empty/1", schema, tmp_path).finish()
+    stored = write_manifest(
+        world.objects, "default/empty/1", Manifest(schema=schema, parts=parts, row_count=0, holdout_count=0)
+    )
+    notes, events = directly(manifest_key=stored.key)
+    assert (notes, events) == ([], [{"type": "plan", "rows": 0}])
+    digest = world.versions.GetVersion(registry_pb2.GetVersionRequest(name=trained.version)).bundle_digest
+    spec = Bundle.open(world.objects, digest, tmp_path / "cache").spec
+    table = pq.read_table(io.BytesIO(b"".join(results.as_parquet(spec, []))))
+    assert (table.num_rows, table.column_names) == (0, ["row", "predicted", "probability_bad", "probability_good"])
+    assert b"".join(results.as_csv(spec, [])) == b"row,predicted,probability_bad,probability_good\n"
 
 
 def test_chunks_that_are_finished_are_never_scored_again_whoever_knows_of_them(

@@ -51,6 +51,8 @@ DATASET = f"{PROJECT}/datasets/reviews"
 VERSION = f"{DATASET}/versions/1"
 LARGE, LARGE_ROWS = f"{DATASET}/versions/2", 100_000
 """The same reviews again and again: long enough to be killed in the middle of."""
+FLEETING = f"{DATASET}/versions/3"
+"""It is there when it is first asked for, and deleted then."""
 SPEC = f"{PROJECT}/problemSpecs/tone"
 SEED, FULL, AGAIN, LOST = (f"{DATASET}/labelSets/{name}" for name in ("seed", "full", "again", "lost"))
 ADA = Principal(key_id="key-1", role="editor", projects=("default",), name="Ada")
@@ -74,6 +76,7 @@ class Labeling(
         self._label_sets = {name: (SPEC, stored) for name, stored in _label_sets(objects).items()}
         self.cut: Callable[[feedback_ledger_pb2.CutLabelSetRequest], str] = lambda _: FULL
         self.cuts: list[feedback_ledger_pb2.CutLabelSetRequest] = []
+        self._fled = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
@@ -82,6 +85,9 @@ class Labeling(
         if request.name == LARGE:
             stored = self._large()
             return datasets_pb2.DatasetVersion(name=LARGE, object_key=stored.key, digest=stored.digest)
+        if request.name == FLEETING and not self._fled.is_set():
+            self._fled.set()
+            return datasets_pb2.DatasetVersion(name=FLEETING, object_key=self._version.key, digest=self._version.digest)
         if request.name != VERSION:
             raise NotFound("data set version", request.name)
         return datasets_pb2.DatasetVersion(name=VERSION, object_key=self._version.key, digest=self._version.digest)
