@@ -16,6 +16,7 @@ from test_batching import SlowBundle, Values, loaded
 
 from services.common.bundle import Predictions
 from services.common.errors import InvalidField
+from services.gateway.inference import gathering
 from services.gateway.inference.gathering import Gathering
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.pace import FAST_SECONDS, WORTH_CALLS, Pace
@@ -25,8 +26,8 @@ Ask = Callable[..., Coroutine[Any, Any, Predictions]]
 
 def gathered(work: Callable[[Ask, Loaded], Coroutine[Any, Any, Any]], bundle: Any) -> tuple[Any, Loaded]:
     async def inside() -> tuple[Any, Loaded]:
-        gathering, version = Gathering(), loaded(bundle)
-        return await asyncio.wait_for(work(lambda *values: gathering.compute(version, Values(*values)), version), 30), version
+        calls, version = Gathering(), loaded(bundle)
+        return await asyncio.wait_for(work(lambda *values: calls.compute(version, Values(*values)), version), 30), version
 
     return asyncio.run(inside())
 
@@ -43,7 +44,8 @@ def test_calls_of_one_turn_of_the_loop_are_computed_together_and_each_gets_its_o
     assert (version.tally.executions, version.tally.queued.count) == (1, 3)
 
 
-def test_where_calls_come_fast_those_of_later_turns_are_waited_for() -> None:
+def test_where_calls_come_fast_those_of_later_turns_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_LONGEST_SECONDS", 10.0)  # turns alone decide, however slow this machine is
     bundle = SlowBundle()
 
     async def work(ask: Ask, version: Loaded) -> None:
