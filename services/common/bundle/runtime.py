@@ -51,6 +51,16 @@ class Predictions:
     classes: list[list[str]]
     warnings: list[list[Warning]]
 
+    def parted(self, sizes: Sequence[int]) -> list[Predictions]:
+        """Those of the first rows, of the rows after them, and so on."""
+        parts, start = list[Predictions](), 0
+        for size in sizes:
+            own = slice(start, start + size)
+            told = self.warnings[own]
+            parts.append(Predictions(probabilities=self.probabilities[own], classes=self.classes[own], warnings=told))
+            start = own.stop
+        return parts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -114,14 +124,11 @@ class Bundle:
     def answer(self, requests: Sequence[Request]) -> list[Predictions]:
         """`predict_columns` for several callers at once: each has the answers that it has alone."""
         columns = {name: _joined([request.columns[name] for request in requests]) for name in self.input_names}
-        self._warn(columns, [told for request in requests for told in request.warnings])
+        warnings = [told for request in requests for told in request.warnings]
+        self._warn(columns, warnings)
         probabilities = self.probabilities(columns, sum([len(request) for request in requests]))
-        classes, answers, start = self.decide(probabilities), list[Predictions](), 0
-        for request in requests:
-            own = slice(start, start + len(request))
-            answers.append(Predictions(probabilities=probabilities[own], classes=classes[own], warnings=request.warnings))
-            start = own.stop
-        return answers
+        whole = Predictions(probabilities=probabilities, classes=self.decide(probabilities), warnings=warnings)
+        return whole.parted([len(request) for request in requests])
 
     def _warn(self, columns: Columns, warnings: list[list[Warning]]) -> None:
         for table in self.tables:

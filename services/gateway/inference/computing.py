@@ -34,9 +34,13 @@ class Asked(Protocol):
 def compute(loaded: Loaded, batch: Sequence[Asked]) -> tuple[list[Outcome], Timed]:
     """In any thread: what each call gets, and when it was computed. A call whose rows can't be read fails alone."""
     began, cpu = time.perf_counter_ns(), time.thread_time()
-    requests = [_read(loaded, call) for call in batch]
+    whole = _read_beside(loaded, batch)
+    requests = [] if whole is not None else [_read(loaded, call.rows) for call in batch]
     read = time.perf_counter_ns()
-    outcomes = _alone(loaded, batch, requests[0]) if len(requests) == 1 else _together(loaded, batch, requests)
+    if whole is not None:
+        outcomes = _beside(loaded, batch, whole)
+    else:
+        outcomes = _alone(loaded, batch, requests[0]) if len(requests) == 1 else _together(loaded, batch, requests)
     # CPU time and not time on the wall: what other threads do says nothing of this model.
     loaded.took(time.thread_time() - cpu, sum([call.rows.size for call in batch]))
     return outcomes, Timed(began, read, time.perf_counter_ns())
@@ -51,6 +55,20 @@ def executed(loaded: Loaded, batch: Sequence[Asked], outcomes: Sequence[Outcome]
     loaded.tally.execute([call.arrived for call in answered], rows, timed)
     meters.BATCH_ROWS.observe(rows)
     meters.MODEL_SECONDS.observe((timed.ended - timed.began) / 1e9)
+
+
+def _read_beside(loaded: Loaded, batch: Sequence[Asked]) -> Request | None:
+    """The rows of all calls as those of one; None where they can't be read so."""
+    joined = batch[0].rows.beside([call.rows for call in batch[1:]]) if len(batch) > 1 else None
+    request = None if joined is None else _read(loaded, joined)
+    return request if isinstance(request, Request) else None
+
+
+def _beside(loaded: Loaded, batch: Sequence[Asked], whole: Request) -> list[Outcome]:
+    (outcome,) = _alone(loaded, batch, whole)
+    if isinstance(outcome, Predictions):
+        return list(outcome.parted([len(call.rows) for call in batch]))
+    return _together(loaded, batch, [_read(loaded, call.rows) for call in batch])  # whose fault it was is found so
 
 
 def _alone(loaded: Loaded, batch: Sequence[Asked], request: Request | Exception) -> list[Outcome]:
@@ -76,9 +94,9 @@ def _together(loaded: Loaded, batch: Sequence[Asked], requests: Sequence[Request
     return [next(answers) if isinstance(request, Request) else request for request in requests]
 
 
-def _read(loaded: Loaded, call: Asked) -> Request | Exception:
+def _read(loaded: Loaded, rows: Rows) -> Request | Exception:
     try:
-        columns, warnings = _columns(loaded.bundle, call.rows)
+        columns, warnings = _columns(loaded.bundle, rows)
         return Request(columns=columns, warnings=warnings)
     except Exception as error:
         return error

@@ -8,7 +8,7 @@ FAST_SECONDS = 0.001
 """Calls that come sooner after each other may wait for company."""
 WORTH_CALLS = 3
 """A wait pays where at least so many share it: fewer are answered sooner one by one."""
-_LONGEST_PAUSE = 1024
+_LONGEST_PAUSE = 64
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE, Struct
 
 from services.common.bundle.values import Columns, Input, Warning, read_cells
 from services.common.errors import InvalidField
+from services.gateway.inference.rows import Rows
 
 
 class TensorRows:
@@ -28,6 +29,20 @@ class TensorRows:
             names = ", ".join(column.name for column in inputs[:10])
             raise InvalidField("inputs", f"has none of the model's columns: {names}.")
         return read_cells(self._cells, self._count, inputs)
+
+    def beside(self, others: Sequence[Rows]) -> TensorRows | None:
+        """All of them where all have the same columns."""
+        cells: dict[str, Sequence[object]] = {}
+        count, size = self._count, self.size
+        for other in others:
+            if not isinstance(other, TensorRows) or other._cells.keys() != self._cells.keys():
+                return None
+            count, size = count + other._count, size + other.size
+        for name, own in self._cells.items():
+            cells[name] = joined = list(own)
+            for other in others:
+                joined += other._cells[name]  # type: ignore[attr-defined]
+        return TensorRows(cells, count, size)
 
     def features(self) -> list[Struct]:
         """A JSON object per row; what isn't a finite number is null."""

@@ -55,6 +55,8 @@ class Values:
                 raise InvalidField(f"rows[{i}].x", "is not a number.")
         return {"x": np.array(self._values)}, [[] for _ in self._values]
 
+    def beside(self, others: Sequence[Any]) -> None: ...
+
     def features(self) -> Sequence[Struct]:
         return []
 
