@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -28,6 +30,7 @@ BY_ACCIDENT = {
     grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED,
 }  # fmt: skip
+STREAMS = sorted(path for path, method in METHODS.items() if method.streams_requests)
 RAW = {
     "nothing": b"", "a cut field": b"\x0a\xff\xff\xff\x7f", "no wire type": b"\xff\xff\xff",
     "a group never ended": b"\x0b" * 200,
@@ -44,13 +47,14 @@ def channel(system: System) -> Iterator[grpc.Channel]:
         yield opened
 
 
-def call(channel: grpc.Channel, system: System, method: Method, content: bytes) -> tuple[grpc.StatusCode, str]:
-    """The status and text of one call; what streams back is read to its end."""
+def call(channel: grpc.Channel, system: System, method: Method, *contents: bytes) -> tuple[grpc.StatusCode, str]:
+    """The status and text of one call, with several messages where it is a stream; what streams back is read to its end."""
     kind = f"{'stream' if method.streams_requests else 'unary'}_{'stream' if method.streams_responses else 'unary'}"
     rpc = getattr(channel, kind)(method.path)
     metadata = (("authorization", f"Bearer {system.local.admin_key}"),)
     try:
-        answer: Any = rpc(iter([content]) if method.streams_requests else content, timeout=DEADLINE, metadata=metadata)
+        sent: Any = iter(contents) if method.streams_requests else contents[0]
+        answer: Any = rpc(sent, timeout=DEADLINE, metadata=metadata)
         if method.streams_responses:
             for _ in answer:
                 pass
@@ -122,6 +126,48 @@ def test_no_random_message_breaks_anything(channel, system: System, path: str, f
         assert not (found := problem(code, text, system, request)), found
 
     ask()
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_no_later_message_breaks_a_stream(channel, system: System, path: str) -> None:
+    method = METHODS[path]
+    good = good_request(method, system.names).SerializeToString()
+    later: dict[str, tuple[bytes, ...]] = {
+        "nothing at all": (),
+        "the same again": (good, good),
+        "no message": (good, b"\xff\xff\xff"),
+        "an empty one": (good, b""),
+        "many empty ones": (good, *[b""] * 500),
+        "a cut one": (good, good[:-1]),
+        "another's": (good, b"\x0a\x0eprojects/others"),
+    }
+    for what, contents in later.items():
+        code, text = call(channel, system, method, *contents)
+        assert code not in BY_ACCIDENT, (what, code, text)
+        assert not system.problem(text), what
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_callers_who_leave_in_the_middle_hold_up_nobody(channel, system: System, path: str) -> None:
+    method = METHODS[path]
+    kind = "stream_stream" if method.streams_responses else "stream_unary"
+    leave = threading.Event()
+
+    def messages() -> Iterator[bytes]:
+        yield good_request(method, system.names).SerializeToString()
+        leave.wait(DEADLINE)
+
+    metadata = (("authorization", f"Bearer {system.local.admin_key}"),)
+    rpc = getattr(channel, kind)(path)
+    calls = [
+        (rpc if method.streams_responses else rpc.future)(messages(), timeout=DEADLINE, metadata=metadata) for _ in range(20)
+    ]
+    time.sleep(0.2)
+    for one in calls:
+        one.cancel()
+    leave.set()
+    code, text = call(channel, system, method, good_request(method, system.names).SerializeToString())
+    assert code.name == expected(method), text
 
 
 def test_a_message_over_the_limit_is_refused(channel, system: System) -> None:
