@@ -34,7 +34,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (1, 2**64 - 1),
 }
 _DEEPEST = 2
-_A_FIELD = 6
+_A_FIELD = 4
 """Values that one field gets."""
 
 Chosen = TypeVar("Chosen")
@@ -42,8 +42,8 @@ Chosen = TypeVar("Chosen")
 
 def some(values: Sequence[Chosen], count: int, place: str) -> Sequence[Chosen]:
     """A few of the values: others at each place, so that over all routes and fields every one is sent many times."""
-    start = zlib.crc32(place.encode()) % len(values)
-    return [values[(start + 7 * number) % len(values)] for number in range(min(count, len(values)))]
+    start, step = zlib.crc32(place.encode()), next(step for step in (7, 11, 13) if len(values) % step)
+    return [values[(start + step * number) % len(values)] for number in range(min(count, len(values)))]
 
 
 def hostile_requests(good: Callable[[], Message], within: str = "") -> Iterator[tuple[str, Message]]:

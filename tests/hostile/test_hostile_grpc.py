@@ -31,6 +31,7 @@ BY_ACCIDENT = {
     grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED,
 }  # fmt: skip
 STREAMS = sorted(path for path, method in METHODS.items() if method.streams_requests)
+STARTS = tuple(f"/{name}]" for name in ("CreateRun", "CreateBatchPrediction", "TriggerRegrowth", "StartOperation"))
 RAW = {
     "nothing": b"", "a cut field": b"\x0a\xff\xff\xff\x7f", "no wire type": b"\xff\xff\xff",
     "a group never ended": b"\x0b" * 200,
@@ -69,17 +70,19 @@ def problem(code: grpc.StatusCode, text: str, system: System, request: Message) 
 
 
 @pytest.fixture(autouse=True)
-def _no_work_is_left(system: System) -> Iterator[None]:
+def _no_work_is_left(system: System, request: pytest.FixtureRequest) -> Iterator[None]:
     """What hostile requests started, and was right, doesn't train on beside the tests that follow."""
     yield
+    if not request.node.name.endswith(STARTS):
+        return
     for run in system.client.runs.ListRuns.each(
         runs_pb2.ListRunsRequest(parent=PROJECT, filter="state = queued OR state = running")
     ):
         system.client.runs.CancelRun(runs_pb2.CancelRunRequest(name=run.name))
     scoring = batch_predictions_pb2.ListBatchPredictionsRequest(parent=PROJECT, filter="state = queued OR state = running")
     for batch in system.client.batch_predictions.ListBatchPredictions.each(scoring):
-        request = batch_predictions_pb2.CancelBatchPredictionRequest(name=batch.name)
-        system.client.batch_predictions.CancelBatchPrediction(request)
+        cancel = batch_predictions_pb2.CancelBatchPredictionRequest(name=batch.name)
+        system.client.batch_predictions.CancelBatchPrediction(cancel)
 
 
 @pytest.mark.parametrize("path", sorted(METHODS))
@@ -115,7 +118,7 @@ def test_no_bytes_that_are_no_message_break_anything(channel, system: System, pa
 def test_no_random_message_breaks_anything(channel, system: System, path: str, fuzz: int) -> None:
     method = METHODS[path]
     bounds = settings(
-        max_examples=8 * fuzz, deadline=None, derandomize=fuzz == 1, database=None, phases=[Phase.generate],
+        max_examples=6 * fuzz, deadline=None, derandomize=fuzz == 1, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
 

@@ -102,7 +102,7 @@ def json_name(name: str) -> str:
 def hostile_bodies(good: Any, place: str) -> Iterator[tuple[str, str]]:
     """The body with one value after the other replaced by a hostile JSON text, and that text."""
     for path in places(good):
-        for value in some(JSON_VALUES, 4, f"{place} {path}"):
+        for value in some(JSON_VALUES, 3, f"{place} {path}"):
             yield json.dumps(replaced(good, path)).replace(json.dumps(HOLE), value), value
 
 
@@ -126,10 +126,10 @@ def replaced(value: Any, path: tuple[Any, ...]) -> Any:
 @pytest.mark.parametrize(("method", "number"), ROUTES, ids=NAMED)
 def test_no_path_breaks_anything(http: httpx.Client, system: System, method: Method, number: int) -> None:
     verb = method.bindings[number].verb
-    for text in some(TEXTS[1:], 6, method.path):
+    for text in some(TEXTS[1:], 3, method.path):
         path = path_of(method, number, quote(text[:2000], safe=""))
         check(system, http.request(verb, path), path[:100], text)
-    for segment in some(("..", ".", "%2e%2e", "%", "%zz", "%ff", "%00", "a%2fb", "~", "*", "-"), 4, method.path):
+    for segment in some(("..", ".", "%2e%2e", "%", "%zz", "%ff", "%00", "a%2fb", "~", "*", "-"), 3, method.path):
         check(system, http.request(verb, path_of(method, number, segment)), segment)
 
 
@@ -140,7 +140,7 @@ def test_no_query_breaks_anything(http: httpx.Client, system: System, method: Me
         return
     fields = [field.name for field in method.request.DESCRIPTOR.fields]
     for name in (*fields, "nonsense", "a.b.c", "", "\0"):
-        for value in some((*TEXTS, *JSON_VALUES), 4, f"{method.path} {name}"):
+        for value in some((*TEXTS, *JSON_VALUES), 2, f"{method.path} {name}"):
             query = f"{quote(name)}={quote(value[:4000])}"
             if len(query) < 15_000:
                 check(system, http.request(verb, f"{path}?{query}"), query[:100], value)
@@ -159,7 +159,7 @@ def test_no_body_breaks_anything(http: httpx.Client, system: System, method: Met
         {"content-type": kind} for kind in ("application/json", "text/csv", "application/x-ndjson", "text/html", "")
     ]  # fmt: skip
     for headers in kinds:
-        for what, body in some(list(BODIES.items()), 7, f"{method.path} {headers}"):
+        for what, body in some(list(BODIES.items()), 4, f"{method.path} {headers}"):
             check(
                 system,
                 http.request(verb, path, content=body, headers=headers),

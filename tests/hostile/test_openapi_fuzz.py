@@ -42,6 +42,8 @@ def test_requests_made_from_the_document_find_no_answer_by_accident(system: Syst
     schema = schemathesis.openapi.from_url(f"{system.local.url}/openapi.json")
     operations = [one.ok() for one in schema.get_all_operations()]
     assert len(operations) > 60
+    if fuzz == 1 and mode is GenerationMode.NEGATIVE:
+        operations = operations[::3]  # wrong requests to all calls are what the suite over REST sends
     problems: list[str] = []
     bounds = settings(
         max_examples=EXAMPLES[mode] * fuzz, deadline=None, derandomize=fuzz == 1, database=None, phases=[Phase.generate],
