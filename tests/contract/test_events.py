@@ -375,6 +375,7 @@ def test_a_killed_member_loses_its_partitions_after_its_lease(log_engine: Any, l
     assert len(successor.assignment()) == 3
 
 
+@pytest.mark.slow  # the fast one of its kind: a member of the embedded log that hangs, tests/common/events/test_sqlite_log.py
 def test_a_member_that_was_away_too_long_cannot_commit_what_others_own_by_now(log_engine: Any, log: EventLog) -> None:
     log.append(PREDICTIONS, [event for number in range(20) for event in numbered(1, key=f"k{number}", first=number)])
     child = log_engine.child(MEMBER)

@@ -317,16 +317,19 @@ def test_a_group_whose_place_was_removed_goes_on_with_what_is_left_and_counts_on
         assert consumer.lag() == 0
 
 
-def test_a_member_that_hangs_for_too_long_loses_its_partitions(tmp_path: Path) -> None:
+def test_a_member_that_hangs_for_too_long_loses_its_partitions_and_commits_nothing_there(tmp_path: Path) -> None:
     settings = {"lease": timedelta(seconds=0.2), "most_silence": timedelta(seconds=0.2)}
     with closing(SqliteLog(tmp_path / "events.db", **settings)) as log:
         log.ensure_topics()
+        log.append(REGISTRY, [Event(key="k", value=b"1")])
         hanging, rival = (log.consumer([REGISTRY], group="g") for _ in range(2))
-        hanging.poll(timeout=NOW)
+        assert len(hanging.poll(timeout=NOW)) == 1
         deadline = time.monotonic() + 3
         while not rival.assignment() and time.monotonic() < deadline:
             rival.poll(timeout=timedelta(seconds=0.05))
         assert rival.assignment() == [(REGISTRY, 0)]
+        hanging.commit()
+        assert set(log.committed("g", REGISTRY).values()) == {0}
 
 
 def test_a_group_that_starts_at_the_latest_skips_nothing_when_a_member_goes_before_its_first_commit(log: SqliteLog) -> None:

@@ -77,6 +77,9 @@ class Batches:
         request = pb.DownloadBatchPredictionRequest(name=name, file_format=file_format, link=link)  # type: ignore[arg-type]
         return b"".join(part.data for part in self.stub.DownloadBatchPrediction(request))
 
+    def cancel(self, name: str) -> Any:
+        return self.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=name))
+
     def table(self, name: str) -> Any:
         return pq.read_table(io.BytesIO(self.download(name)))
 
@@ -134,6 +137,7 @@ def test_every_row_is_scored_as_the_version_scores_it_and_comes_back_as_one_parq
     assert sum(part["rows"] for part in manifest["parts"]) == ROWS
 
 
+@pytest.mark.slow
 def test_csv_says_the_same_and_only_held_out_rows_are_scored_where_those_are_asked_for(batches: Batches, champion: str) -> None:
     made = batches.finished(batches.create(f"{champion}/aliases/champion", row_filter=pb.ROW_FILTER_HOLDOUT).name)
     assert made.row_count == made.rows_done == HELD
@@ -145,6 +149,7 @@ def test_csv_says_the_same_and_only_held_out_rows_are_scored_where_those_are_ask
     assert [float(row["probability_good"]) for row in rows] == pytest.approx(shares, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_unlabeled_rows_are_those_without_gold_in_the_label_set_that_the_version_learned_from(
     batches: Batches, trained: Any
 ) -> None:
@@ -155,8 +160,21 @@ def test_unlabeled_rows_are_those_without_gold_in_the_label_set_that_the_version
     assert made.row_count == made.rows_done == len(rows)
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [(Rows.HOLDOUT, range(HELD)), (Rows.UNLABELED, range(HELD, ROWS))])
+def test_only_the_rows_that_are_asked_for_are_scored(
+    directly: Any, world: World, trained: Any, chosen: Rows, expected: range
+) -> None:
+    receipt = world.versions.GetReceipt(registry_pb2.GetReceiptRequest(name=trained.version))
+    labeled = world.labeling._label_sets[receipt.label_set][1].key if chosen is Rows.UNLABELED else ""
+    _, events = directly(rows=chosen, label_set_key=labeled)
+    assert events[0]["rows"] == len(expected)
+    batches = results.read_chunks(world.objects, [event["key"] for event in events[1:]])
+    assert [row for batch in batches for row in batch["row"].to_pylist()] == list(expected)
+
+
 def test_a_request_id_makes_it_once_and_says_where_it_was_used_for_something_else(batches: Batches, champion: str) -> None:
     first = batches.create(champion, request_id="same")
+    batches.cancel(first.name)
     assert batches.create(champion, request_id="same").name == first.name
     with pytest.raises(RequestIdReused):
         batches.create(champion, request_id="same", row_filter=pb.ROW_FILTER_HOLDOUT)
@@ -185,6 +203,8 @@ def test_what_cant_be_scored_is_told_when_it_is_asked_for(batches: Batches, cham
 
 def test_those_of_a_project_are_listed_newest_first_page_by_page(batches: Batches, champion: str) -> None:
     made = [batches.create(champion).name for _ in range(3)]
+    for name in made:
+        batches.cancel(name)  # nobody waits for their results
     request = pb.ListBatchPredictionsRequest(parent=PROJECT, page_size=2)
     first = batches.stub.ListBatchPredictions(request)
     assert [one.name for one in first.batch_predictions] == [made[2], made[1]]
@@ -200,13 +220,13 @@ def test_one_that_is_cancelled_ends_and_has_no_result(batches: Batches, champion
     made = batches.create(champion)
     world.labeling.gate.clear()  # its process doesn't start before it is cancelled
     try:
-        batches.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=made.name))
+        batches.cancel(made.name)
     finally:
         world.labeling.gate.set()
     assert batches.finished(made.name).state == pb.BATCH_PREDICTION_STATE_CANCELLED
     with pytest.raises(FailedPrecondition, match="was cancelled"):
         batches.download(made.name)
-    again = batches.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=made.name))
+    again = batches.cancel(made.name)
     assert again.state == pb.BATCH_PREDICTION_STATE_CANCELLED
 
 
@@ -217,7 +237,7 @@ def test_one_that_is_cancelled_in_the_middle_ends_soon_and_keeps_what_was_scored
     while not (now := batches.get(made.name)).rows_done:
         assert now.state not in ENDED and time.monotonic() < deadline, now
         time.sleep(0.02)
-    batches.stub.CancelBatchPrediction(pb.CancelBatchPredictionRequest(name=made.name))
+    batches.cancel(made.name)
     ended = batches.finished(made.name)
     assert (ended.state, ended.problem) == (pb.BATCH_PREDICTION_STATE_CANCELLED, "")
     assert 0 < ended.rows_done < ended.row_count == LARGE_ROWS
