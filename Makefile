@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 READY := $(VENV)/.ready
 # A worker per core, each with its own share of the tests in their order; PYTEST_ARGS="-n 0" runs them in one process.
-WORKERS := -n auto --maxprocesses 4 --dist worksteal
+WORKERS := -n 3 --dist worksteal
+
+# The tests and the demo start many processes: compiled modules are kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test slow lint baseline protos check setup clean help
 

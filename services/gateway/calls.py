@@ -101,6 +101,7 @@ class Calls:
         self._audit = Audit(trail, self._read)
         self._validator = protovalidate.Validator()
         self._streams: set[Any] = set()
+        self._draining = False
         self.after: dict[str, Callable[[], None]] = {}
         """By path: what to do once a forwarded call went well (an alias that was set is looked up at once)."""
 
@@ -235,7 +236,9 @@ class Calls:
             return None
 
     def start(self, method: Method, content: bytes | None) -> Any:
-        """A call to the service behind, as grpc.aio has it."""
+        """A call to the service behind, as grpc.aio has it. While draining, a stream raises `EngineUnavailable`."""
+        if self._draining and method.streams_responses and not method.raw_response:
+            raise stopping()
         call = self._upstreams.start(method, content, RULES[method.path].seconds)
         if method.streams_responses and not method.raw_response:
             self._streams.add(call)
@@ -244,6 +247,7 @@ class Calls:
 
     def drain(self) -> None:
         """Ends the streams that would go on until their subject does; their callers hear that they should come back."""
+        self._draining = True
         for call in list(self._streams):
             call.cancel()
 

@@ -94,6 +94,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_of_racing_processes_exactly_one_wins_each_key(store_engine: Any, store: ObjectStore) -> None:
     racers = [store_engine.child(RACER, f"racer {number}") for number in range(3)]
     assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
@@ -158,6 +159,7 @@ engine.put("regrow-datasets", sys.argv[1], slow())
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_half_way_leaves_nothing_to_see(store_engine: Any, store: ObjectStore) -> None:
     store.put(DATASETS, "kept", b"before")
     for key in ("kept", "never"):

@@ -112,6 +112,7 @@ class Recorder:
         self.request_ids: list[str] = []
         self.cancelled = threading.Event()
         self.streaming = threading.Event()
+        self.importing = threading.Event()
 
     def note(self, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
@@ -152,7 +153,7 @@ class Labeling(
             ended()
         first = next(request_iterator)
         self.recorder.note(first, context)
-        self.recorder.streaming.set()
+        self.recorder.importing.set()
         if first.dataset_id == "taken":
             raise AlreadyExists("dataset", f"{first.parent}/datasets/taken")
         digest, size, self.largest = hashlib.sha256(first.content), len(first.content), 0

@@ -133,7 +133,7 @@ def test_a_caller_who_leaves_a_stream_ends_it_behind(channel, auth, world) -> No
 
 
 def test_an_upload_that_is_cancelled_doesnt_arrive_as_a_whole_one(channel, auth, world) -> None:
-    world.recorder.cancelled, world.recorder.streaming = threading.Event(), threading.Event()
+    world.recorder.cancelled, world.recorder.importing = threading.Event(), threading.Event()
 
     def messages() -> Iterator[Any]:
         yield datasets_pb2.ImportDatasetRequest(parent="projects/shop", dataset_id="half", content=b"head")
@@ -141,7 +141,7 @@ def test_an_upload_that_is_cancelled_doesnt_arrive_as_a_whole_one(channel, auth,
         threading.Event().wait(1)
 
     call = datasets_pb2_grpc.DatasetServiceStub(channel).ImportDataset.future(messages(), metadata=auth)
-    assert world.recorder.streaming.wait(30)
+    assert world.recorder.importing.wait(30)
     call.cancel()
     assert world.recorder.cancelled.wait(30)
 

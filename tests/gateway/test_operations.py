@@ -213,6 +213,7 @@ def test_the_prefer_header_is_read_as_rfc_7240_says(header: str, wait: float | N
     assert (None if found is None else found.wait) == wait
 
 
+@pytest.mark.slow
 def test_a_gateway_that_stops_gives_its_operations_to_the_next_one(tmp_path: Path) -> None:
     """The first ends while two calls run; the second runs again the one that may be, and says of the other that it can't."""
     world = World(tmp_path)

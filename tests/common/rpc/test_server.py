@@ -247,6 +247,7 @@ print("ended", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_sigterm_drains_the_process_and_its_log_lines_are_json() -> None:
     program = PROGRAM.format(folder=str(Path(__file__).parent))
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

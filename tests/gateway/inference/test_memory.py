@@ -122,6 +122,7 @@ def test_models_that_push_each_other_out_again_and_again_are_told(small, own_wor
     assert service["ready"] is True
 
 
+@pytest.mark.slow
 def test_models_that_are_loaded_called_and_put_to_sleep_at_once_never_answer_for_one_another(
     small, own_world, tmp_path: Path
 ) -> None:

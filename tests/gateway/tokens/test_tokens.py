@@ -232,6 +232,7 @@ def test_an_issuer_on_https_leads_to_keys_on_https_alone(leads_to: str) -> None:
     assert asked == ["https://id.example.com/.well-known/openid-configuration"]
 
 
+@pytest.mark.slow
 def test_a_verified_token_is_kept_for_a_while_but_not_beyond_its_end(issuer: Issuer) -> None:
     async def story() -> None:
         known = tokens(issuer, leeway_seconds=0)

@@ -252,6 +252,7 @@ def test_every_public_rpc_has_a_command_and_no_command_is_listed_for_one_that_is
     assert set(COMMANDS) <= paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(METHODS))
 def test_the_command_calls_the_rpc(
     path: str,
@@ -282,6 +283,7 @@ BESIDE_ANOTHER = {"AliasService/ListAliases": "its command filters the versions 
 LISTS = sorted(path for path, method in METHODS.items() if "filter" in method.request.DESCRIPTOR.fields_by_name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in LISTS if short(path) not in BESIDE_ANOTHER])
 def test_the_command_of_a_list_filters_and_orders_as_the_rpc_does(
     path: str, server: tuple[Recording, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -308,6 +310,7 @@ def requests_for(method: Method) -> Any:
     return iter([method.request()]) if method.streams_requests else method.request()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(METHODS))
 def test_the_client_calls_the_rpc(path: str, server: tuple[Recording, str]) -> None:
     recording, address = server

@@ -68,6 +68,7 @@ def test_all_four_services_run_and_stop_with_nothing_left(make: Callable[[], Loc
     assert read_state(local.data) == {}
 
 
+@pytest.mark.slow
 def test_the_first_admin_key_is_caught_once_and_never_logged(make: Callable[[], Local]) -> None:
     first = make().start()
     assert first.admin_key == "rg_abcdefgh_" + "x" * 43
@@ -98,6 +99,7 @@ def test_pauses_double_for_quick_deaths_and_begin_again_after_a_steady_time() ->
     assert last == 30.0
 
 
+@pytest.mark.slow
 def test_a_service_that_never_starts_is_reported_with_the_end_of_its_log(make: Callable[[], Local], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "labeling.broken").touch()
@@ -198,6 +200,7 @@ def supervise_elsewhere(data: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_supervisor_are_ended_by_the_next(make: Callable[[], Local], lines: list[str]) -> None:
     local = make()
     with supervise_elsewhere(local.data) as other:

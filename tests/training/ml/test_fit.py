@@ -183,7 +183,8 @@ def test_multi_label_rows_get_any_number_of_classes(problem_of, tmp_path):
     assert predicted.classes == [["cold", "wet"], []]
 
 
-@pytest.mark.parametrize("rows", [60, pytest.param(1_100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [60, 1_100])
 def test_a_network_learns_several_classes_of_a_row_with_folds_and_with_a_slice(rows, problem_of, tmp_path):
     rng = np.random.default_rng(1)
     wet, cold = rng.random(rows) < 0.5, rng.random(rows) < 0.5

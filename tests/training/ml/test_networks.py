@@ -33,6 +33,14 @@ def test_templates_are_complete_and_unknown_ones_are_named():
         template("bert")
 
 
+def test_no_rows_have_logits_of_every_head_and_class():
+    from services.training.network import Network, logits_of
+    from services.training.representations.dense import VectorEncoder
+
+    network = Network({"text": VectorEncoder(4, 0.0), "table": VectorEncoder(2, 0.0)}, classes=3)
+    assert logits_of(network, {}, np.arange(0)).shape == (0, 3, 3)
+
+
 def test_a_schedule_survives_json_and_wrong_fields_are_all_told():
     from services.training.designs import Schedule
 

@@ -117,6 +117,7 @@ def directly(world: World, trained: Any, tmp_path: Path) -> Callable[..., tuple[
     return run
 
 
+@pytest.mark.slow
 def test_every_row_is_scored_as_the_version_scores_it_and_comes_back_as_one_parquet_file(
     batches: Batches, champion: str, trained: Any, world: World, tmp_path: Path
 ) -> None:
@@ -245,6 +246,7 @@ def test_one_that_is_cancelled_in_the_middle_ends_soon_and_keeps_what_was_scored
         batches.download(made.name)
 
 
+@pytest.mark.slow
 def test_one_whose_data_set_is_deleted_before_it_starts_fails_with_what_is_missing(batches: Batches, champion: str) -> None:
     ended = batches.finished(batches.create(champion, version=FLEETING).name)
     assert ended.state == pb.BATCH_PREDICTION_STATE_FAILED

@@ -99,6 +99,7 @@ def trigger(client: Client, policy: str, request_id: str = "") -> Any:
     return client.policies.TriggerRegrowth(pb.TriggerRegrowthRequest(name=policy, request_id=request_id))
 
 
+@pytest.mark.slow
 def test_enough_feedback_trains_a_challenger_that_is_better_and_promotes_it(
     client: Client, world: World, champion: str, model: str, log: SqliteLog
 ) -> None:
@@ -135,6 +136,7 @@ def test_feedback_that_means_nothing_ends_refused_and_waits_no_more(
     assert world.champion(model).version == champion
 
 
+@pytest.mark.slow
 def test_a_champion_without_a_label_set_fails_with_the_reason_and_the_policy_rests(
     client: Client, world: World, weak: registry_pb2.Version, model: str, log: SqliteLog
 ) -> None:
