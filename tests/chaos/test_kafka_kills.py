@@ -41,6 +41,8 @@ def opened(broker: Server) -> Iterator[Callable[[], EventLog]]:
         logs.append(KafkaLog(KafkaAccess(bootstrap=broker.address), wait=WAIT, lease=timedelta(seconds=3)))
         return logs[-1]
 
+    if broker.process is None or broker.process.poll() is not None:  # a test that failed left it so
+        broker.start()
     one().ensure_topics()
     yield one
     for log in logs:
@@ -143,7 +145,8 @@ def test_what_waits_for_a_dead_broker_is_bounded_and_refused_with_a_retry_time(
         time.sleep(0.05)
     assert len(refusals) == 32
     assert all(error.retry_after > timedelta(0) for error in refusals if isinstance(error, EngineUnavailable))
-    assert most < 3 * MOST_WAITING_BYTES  # 256 MiB were offered; a batch is held once by us and once as Kafka's bytes
+    # 256 MiB were offered; a batch is held once by us and once as Kafka's bytes, so 512 MiB would be held without a bound
+    assert most < 4 * MOST_WAITING_BYTES
     broker.start()
     assert until(lambda: passes(log.check))
     [(partition, offset)] = log.append(FEEDBACK, [Event(key="k", value=b"back")])
