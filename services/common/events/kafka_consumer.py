@@ -181,12 +181,19 @@ class KafkaReader:
     def _take_seat(self, patience: timedelta, assignor: CooperativeStickyAssignor) -> None:
         """Joins, without a fetch: the partitions are paused until the wait is over."""
         seat = _Seat(self._consumer, assignor)
-        self._consumer.subscribe(list(self._names), listener=seat)
         deadline = time.monotonic() + patience.total_seconds()
+        self._hear_of_topics(deadline)
+        self._consumer.subscribe(list(self._names), listener=seat)
         while not seat.taken and (left := deadline - time.monotonic()) > 0:
             self._consumer.poll(timeout_ms=int(1000 * min(left, 0.1)))
         seat.ready = True
         self._consumer.resume(*self._consumer.paused())
+
+    def _hear_of_topics(self, deadline: float) -> None:
+        """A broker may not tell of a topic that was made a moment ago; who leads a group then would share out nothing of it."""
+        for topic in self._names:
+            while not self._consumer.partitions_for_topic(topic) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     def _polled(self) -> dict[TopicPartition, int]:
         return {self._partition(name): offset for name, offset in self.positions().items()} if self._membership else {}
