@@ -18,7 +18,10 @@ from services.training.policies.rules import State as RegrowthState
 from services.training.runs.rules import State as RunState
 
 UNITS = ("seconds", "bytes", "events", "calls", "rows", "info", "ratio")
-COUNTED = ("requests", "running", "errors", "swaps", "runs", "regrowths", "loaded", "ready", "unlogged", "streams")
+COUNTED = (
+    "requests", "running", "errors", "swaps", "runs", "regrowths", "loaded", "ready", "unlogged", "streams",
+    "evictions", "records", "predictions",
+)  # fmt: skip
 """Last words of names whose unit is what they count."""
 
 LABELS: dict[str, Callable[[str], bool]] = {
@@ -27,9 +30,10 @@ LABELS: dict[str, Callable[[str], bool]] = {
     "code": {code.name for code in grpc.StatusCode}.__contains__,
     "method": lambda value: value in _methods(),
     "topic": {topic.name for topic in TOPICS}.__contains__,
-    "group": {"labeling", "training"}.__contains__,
-    "outcome": {"handled", "dead_letter", "swapped", "failed"}.__contains__,
-    "fate": {VOTED, *map(str, Fate), *map(str, Reason)}.__contains__,
+    "group": {"labeling", "training", "gateway.feedback-in"}.__contains__,
+    "outcome": {"handled", "accepted", "dead_letter", "swapped", "failed"}.__contains__,
+    "fate": {VOTED, *map(str, Fate), *map(str, Reason), "kept", "logged"}.__contains__,  # the last two are of audit events
+    "why": {"busy", "deadline", "gone"}.__contains__,
     "since": {"observe", "accept"}.__contains__,
     "operation": {"put", "get", "stat", "list", "delete"}.__contains__,
     "state": {*map(str, RunState), *map(str, RegrowthState)}.__contains__,
