@@ -182,8 +182,8 @@ class KafkaReader:
         """Joins, without a fetch: the partitions are paused until the wait is over."""
         seat = _Seat(self._consumer, assignor)
         deadline = time.monotonic() + patience.total_seconds()
-        self._hear_of_topics(deadline)
         self._consumer.subscribe(list(self._names), listener=seat)
+        self._hear_of_topics(deadline)
         while not seat.taken and (left := deadline - time.monotonic()) > 0:
             self._consumer.poll(timeout_ms=int(1000 * min(left, 0.1)))
         seat.ready = True
