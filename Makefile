@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 READY := $(VENV)/.ready
-# A worker per core, each with its own share of the tests in their order; PYTEST_ARGS="-n 0" runs them in one process.
+# Workers, each with its own share of the tests in their order, a third for while two wait; PYTEST_ARGS="-n 0" runs them in one
+# process. Slow tests start engines and services of their own, and keep to a file.
 WORKERS := -n 3 --dist worksteal
 
 # The tests and the demo start many processes: compiled modules are kept, whatever the shell says.
@@ -22,7 +23,7 @@ test: $(READY) ## the tests, under a minute of them
 	@$(BIN)/python -m pytest -q $(WORKERS) $(PYTEST_ARGS)
 
 slow: $(READY) ## the tests that take longer: end to end, kill -9, many processes
-	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile $(PYTEST_ARGS)
 
 setup: $(READY) ## the environment alone
 
