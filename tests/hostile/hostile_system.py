@@ -21,7 +21,7 @@ from regrow.training.v1 import batch_predictions_pb2, policies_pb2
 PROJECT = "projects/default"
 _LEAKS = re.compile(
     r"Traceback|site-packages|File \"|\.py\b|<class |object at 0x|sqlite3?\.|psycopg|sqlalchemy|alembic|duckdb\.|pyarrow\."
-    r"|grpc\._|Error\(|Exception\b|/work/|/tmp/|/home/|/root/|pytest-of"
+    r"|grpc\._|Error\(|Exception\b|/srv/|/tmp/|/home/|/root/|pytest-of|" + re.escape(str(Path(__file__).parents[2]))
 )
 
 

@@ -19,7 +19,7 @@ def judge(folder: Path = Path()) -> System:
 @pytest.mark.parametrize(
     "text",
     [
-        "Traceback (most recent call last):", "no such table: (sqlite3.OperationalError)", "/work/services/app.py line 3",
+        "Traceback (most recent call last):", "no such table: (sqlite3.OperationalError)", "/srv/services/app.py line 3",
         "ValueError('x')", "<Row object at 0x7f00>", "psycopg.errors.UniqueViolation", "it is in /tmp/regrow/objects",
     ],
 )  # fmt: skip

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.common.events.port import FEEDBACK, PREDICTIONS, EventLog
+from services.common.events.port import FEEDBACK, FEEDBACK_IN, PREDICTIONS, EventLog
 
-READERS: Sequence[tuple[str, str]] = (("labeling", PREDICTIONS), ("labeling", FEEDBACK), ("training", FEEDBACK))
+READERS: Sequence[tuple[str, str]] = (
+    ("labeling", PREDICTIONS),
+    ("labeling", FEEDBACK),
+    ("training", FEEDBACK),
+    ("gateway.feedback-in", FEEDBACK_IN),
+)
 """The consumer groups, each with a topic that it reads."""
 
 

@@ -165,9 +165,11 @@ class TestAServerThatIsAway:
         store = open_store(settings_for(tmp_path, f"http://{server.address}"))
         store.put(DATASETS, "a", b"before")
         server.kill()
-        threading.Timer(1.0, server.start).start()
+        starting = threading.Timer(1.0, server.start)
+        starting.start()
         assert store.get(DATASETS, "a") == b"before"
         store.check()
+        starting.join()
 
     def test_a_server_that_stays_away_is_told_with_a_time_to_come_back(self, server: Server, tmp_path: Path) -> None:
         store = open_store(settings_for(tmp_path, f"http://{server.address}"))
