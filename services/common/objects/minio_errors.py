@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from minio.error import MinioException, S3Error
+from minio.error import MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError, SSLError
 
 from services.common.errors import EngineUnavailable, RegrowError
@@ -65,6 +65,8 @@ def s3_errors() -> Iterator[None]:
         if any(told(error) for told in (is_gone, is_taken, is_range_outside, is_lost_upload)):
             raise
         raise EngineUnavailable("objects", _problem(error)) from error
+    except ServerError as error:
+        raise EngineUnavailable("objects", f"the store answers {error.status_code}; it may be starting") from error
     except MinioException as error:
         raise EngineUnavailable("objects", "the store answers with something that is no S3") from error
     except HTTPError as error:

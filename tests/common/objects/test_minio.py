@@ -24,11 +24,13 @@ import trustme
 from minio import Minio as Client
 from minio import MinioAdmin
 from minio.credentials import StaticProvider
+from minio.error import ServerError
 from real_engines import ROOT, Minio, Server, free_port, minio_server, running
 
 from services.common.errors import AlreadyExists, DigestMismatch, EngineUnavailable, FailedPrecondition, NotFound
 from services.common.objects import DATASETS, MODELS, objects_from
 from services.common.objects.measured import MeasuredStore
+from services.common.objects.minio_errors import s3_errors
 from services.common.objects.minio_reading import WINDOW_BYTES
 from services.common.objects.minio_store import PART_BYTES, MinioStore
 from services.common.settings import CommonSettings
@@ -192,8 +194,10 @@ class TestAServerThatIsAway:
         with pytest.raises(EngineUnavailable):
             store.check()
         with running(later):
+            assert (
+                store.put(DATASETS, "a", b"1").size == 1
+            )  # which waits: a server that says it is ready may answer 503 a moment later
             store.check()
-            assert store.put(DATASETS, "a", b"1").size == 1
 
     def test_kills_amid_writes_lose_nothing_acknowledged_and_tear_nothing(self, server: Server, tmp_path: Path) -> None:
         store = open_store(settings_for(tmp_path, f"http://{server.address}"))
@@ -412,3 +416,8 @@ def test_a_signed_link_hands_out_the_object_under_its_name_until_it_expires(sett
 def test_without_a_public_address_there_is_no_link(store: MinioStore) -> None:
     store.put(MODELS, "a", b"1")
     assert store.presigned(MODELS, "a", expires=timedelta(seconds=2), file_name="a") is None
+
+
+def test_a_store_that_answers_but_is_not_ready_is_told_as_that() -> None:
+    with pytest.raises(EngineUnavailable, match="answers 503; it may be starting"), s3_errors():
+        raise ServerError("server failed with HTTP status code 503", 503)
