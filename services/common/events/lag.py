@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from services.common.events.port import FEEDBACK, FEEDBACK_IN, PREDICTIONS, EventLog
 
+FEEDBACK_DOOR = "gateway.feedback-in"
+"""The group in which the gateways carry over what third parties write to `FEEDBACK_IN`."""
+
 READERS: Sequence[tuple[str, str]] = (
     ("labeling", PREDICTIONS),
     ("labeling", FEEDBACK),
     ("training", FEEDBACK),
-    ("gateway.feedback-in", FEEDBACK_IN),
+    (FEEDBACK_DOOR, FEEDBACK_IN),
 )
 """The consumer groups, each with a topic that it reads."""
 

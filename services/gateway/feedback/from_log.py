@@ -27,6 +27,7 @@ from services.common import names
 from services.common.errors import InvalidField, InvalidFields, NotFound, NotPossibleNow, RegrowError
 from services.common.events.consume import run_consumer
 from services.common.events.dead_letter import send_to_dead_letter
+from services.common.events.lag import FEEDBACK_DOOR
 from services.common.events.port import FEEDBACK_IN, EventLog, Record
 from services.common.rpc.principal import Principal, acting_as
 from services.gateway.feedback.checking import LOG_SOURCE, problems
@@ -36,7 +37,6 @@ from services.gateway.feedback.writing import EVENT_TYPE, Batch, Writer
 from services.gateway.inference.serving import Serving
 from services.gateway.json_reading import read_message
 
-GROUP = "gateway.feedback-in"
 CONTENT_TYPE = "application/cloudevents+json"
 _NOBODY = Principal(key_id="event-log", role="viewer", name="event log")
 _PATIENCE_SECONDS = 120.0
@@ -78,7 +78,7 @@ class LogDoor:
             self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
-        run_consumer(self._events, [FEEDBACK_IN], GROUP, self._handle, self._stop)
+        run_consumer(self._events, [FEEDBACK_IN], FEEDBACK_DOOR, self._handle, self._stop)
 
     def _handle(self, records: Sequence[Record]) -> None:
         accepting = asyncio.run_coroutine_threadsafe(self._accept(records), self._loop)
@@ -87,7 +87,7 @@ class LogDoor:
         finally:
             accepting.cancel()
         for record, error in refused:
-            send_to_dead_letter(self._events, record, reason=f"{error.reason}: {error.message}", group=GROUP)
+            send_to_dead_letter(self._events, record, reason=f"{error.reason}: {error.message}", group=FEEDBACK_DOOR)
         RECORDS.labels("accepted").inc(len(records) - len(refused))
         RECORDS.labels("dead_letter").inc(len(refused))
 
