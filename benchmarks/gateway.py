@@ -120,7 +120,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def rest_asks(port: int, path: str, key: str, body: bytes) -> list[Ask]:
+async def rest_asks(port: int, path: str, key: str, body: bytes, in_flight: int = IN_FLIGHT) -> list[Ask]:
     """Calls over kept connections, written as bytes: the client must not be what is measured."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
@@ -140,10 +140,10 @@ async def rest_asks(port: int, path: str, key: str, body: bytes) -> list[Ask]:
 
         return ask
 
-    return [await connect() for _ in range(IN_FLIGHT)]
+    return [await connect() for _ in range(in_flight)]
 
 
-def grpc_asks(channel: grpc.aio.Channel, path: str, key: str, body: bytes) -> list[Ask]:
+def grpc_asks(channel: grpc.aio.Channel, path: str, key: str, body: bytes, in_flight: int = IN_FLIGHT) -> list[Ask]:
     """Calls on one channel, as bytes."""
     call = channel.unary_unary(path)
     metadata = (("authorization", f"Bearer {key}"),)
@@ -151,7 +151,7 @@ def grpc_asks(channel: grpc.aio.Channel, path: str, key: str, body: bytes) -> li
     async def ask() -> None:
         await call(body, metadata=metadata)
 
-    return [ask] * IN_FLIGHT
+    return [ask] * in_flight
 
 
 async def run(world: World) -> dict[str, Measured]:

@@ -2,16 +2,18 @@
 
     python benchmarks/peers/environments.py kserve mlserver     once: the environments of the peers
     python benchmarks/inference.py                              about a minute, ends by itself
+    python benchmarks/inference.py --in-flight 1                one caller who waits for each answer, instead of 16 at once
 
 All serve the same model (four numbers, scaled and softly clipped, into a logistic regression as an ONNX graph) and get the
 same bytes: one row, a tensor per column. The gateway authenticates, checks its policy, gives every prediction an id, logs it
 to the event log and counts it; the peers do what they do by default, MLServer in one process, which costs it least. A bare
 server echoes a request of the same size. Every server is a process of its own; one at a time is asked, with 16 calls in
-flight, and what counts is the CPU time of its process.
+flight (the targets hold there), and what counts is the CPU time of its process.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -32,7 +34,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "gateway"), str(ROOT / "benchmarks" / "peers")]
 
 from environments import COMMAND, is_made, python_of  # noqa: E402
-from gateway import BARE_GRPC, BARE_REST, Ask, Measured, first_key, grpc_asks, measure, process, rest_asks  # noqa: E402
+from gateway import BARE_GRPC, BARE_REST, IN_FLIGHT, Ask, Measured, first_key, grpc_asks, measure, process, rest_asks  # noqa: E402
 from gateway_world import World  # noqa: E402 (the tests' registry)
 from real_engines import free_port  # noqa: E402
 
@@ -196,7 +198,7 @@ async def probability(channel: grpc.aio.Channel, server: Server) -> float:
     return float(answer.outputs[index].contents.fp32_contents[1])
 
 
-async def run(everyone: list[Server]) -> dict[str, Measured]:
+async def run(everyone: list[Server], in_flight: int) -> dict[str, Measured]:
     """All servers are up, and one at a time is asked."""
     turns: list[tuple[str, int, Callable[[], Awaitable[list[Ask]]]]] = []
     told: list[float] = []
@@ -205,11 +207,11 @@ async def run(everyone: list[Server]) -> dict[str, Measured]:
             started = process(server.arguments, server.environment, server.http_port or server.grpc_port, str(server.python))
             pid = await stack.enter_async_context(started)
             if server.rest:  # connected anew at each turn: some close a connection that is quiet for five seconds
-                turns.append((f"{server.name} REST", pid, partial(_rest_asks, server)))
+                turns.append((f"{server.name} REST", pid, partial(_rest_asks, server, in_flight)))
             if server.grpc:
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}"))
                 await channel.channel_ready()
-                turns.append((f"{server.name} gRPC", pid, partial(_grpc_asks, server, channel)))
+                turns.append((f"{server.name} gRPC", pid, partial(_grpc_asks, server, channel, in_flight)))
                 told += [await probability(channel, server)] if server.rest else []
         assert max(told) - min(told) < 1e-5, f"they don't serve the same model: {told}"
         rounds = [
@@ -219,12 +221,12 @@ async def run(everyone: list[Server]) -> dict[str, Measured]:
     return {name: min((one[name] for one in rounds), key=lambda measured: measured.cpu) for name, _, _ in turns}
 
 
-async def _rest_asks(server: Server) -> list[Ask]:
-    return await rest_asks(server.http_port, server.rest, server.key, rest_body())
+async def _rest_asks(server: Server, in_flight: int) -> list[Ask]:
+    return await rest_asks(server.http_port, server.rest, server.key, rest_body(), in_flight)
 
 
-async def _grpc_asks(server: Server, channel: grpc.aio.Channel) -> list[Ask]:
-    return grpc_asks(channel, server.grpc, server.key, grpc_body())
+async def _grpc_asks(server: Server, channel: grpc.aio.Channel, in_flight: int) -> list[Ask]:
+    return grpc_asks(channel, server.grpc, server.key, grpc_body(), in_flight)
 
 
 def report(found: dict[str, Measured]) -> bool:
@@ -244,6 +246,9 @@ def report(found: dict[str, Measured]) -> bool:
 
 def main() -> None:
     """Prints a table, and fails where the gateway misses a target."""
+    parser = argparse.ArgumentParser(description="CPU per prediction of the gateway, KServe and MLServer.")
+    parser.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="calls at once (%(default)s)")
+    in_flight = parser.parse_args().in_flight
     missing = [name for name in ("kserve", "mlserver") if not is_made(name)]
     if missing:
         raise SystemExit(f"The peers' environments aren't there. Make them with: {COMMAND} {' '.join(missing)}")
@@ -251,7 +256,7 @@ def main() -> None:
         world = World(Path(folder) / "data")
         model = world.model("bench")
         world.promote(world.version(model, digest=bundle(world.objects)))
-        found = uvloop.run(run(servers(world, Path(folder), first_key(world))))
+        found = uvloop.run(run(servers(world, Path(folder), first_key(world)), in_flight))
         world.stop()
     if not report(found):
         raise SystemExit(1)

@@ -49,22 +49,42 @@ def test_calls_of_one_turn_of_the_loop_are_computed_together_and_each_gets_its_o
     assert (version.tally.executions, version.tally.queued.count) == (1, 3)
 
 
-def test_where_calls_come_fast_those_of_later_turns_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "_LONGEST_SECONDS", 30.0)  # however slow this machine is
+def waits(*after: float, enough: int = 0) -> tuple[list[list[float]], Loaded]:
+    """The batches where the first call waits and others come so many seconds after it."""
     bundle = SlowBundle()
 
     async def work(ask: Ask, version: Loaded) -> None:
-        version.pace.last = float("inf")  # the call before came just now
+        version.pace.began, version.pace.enough = float("inf"), enough  # the batch before began just now
 
-        async def later(turns: int) -> Predictions:
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            return await ask(float(turns))
+        async def later(seconds: float) -> Predictions:
+            await asyncio.sleep(seconds)
+            return await ask(seconds)
 
-        await asyncio.gather(*(later(turns) for turns in range(0, 12, 2)))
+        await asyncio.gather(*(later(seconds) for seconds in after))
 
-    gathered(work, bundle)
-    assert bundle.batches == [[0.0, 2.0, 4.0, 6.0, 8.0, 10.0]]
+    _, version = gathered(work, bundle)
+    return bundle.batches, version
+
+
+def test_where_calls_come_fast_those_of_later_turns_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(gathering, "_LONGEST_SECONDS", 30.0)  # however slow this machine is
+    batches, version = waits(0.0, 0.01, 0.02, 0.03)
+    assert batches == [[0.0, 0.01, 0.02, 0.03]]
+    assert version.pace.enough == 4
+
+
+def test_a_wait_ends_once_as_many_came_as_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_QUIET_SECONDS", 3600.0)  # nothing else ends it
+    batches, _ = waits(0.0, 0.01, 0.02, enough=3)
+    assert batches == [[0.0, 0.01, 0.02]]
+
+
+def test_a_wait_ends_after_a_while_though_calls_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(gathering, "_LONGEST_SECONDS", 0.1)
+    batches, _ = waits(*(0.01 * number for number in range(40)))
+    assert len(batches) > 1
 
 
 def test_a_call_that_cant_be_read_or_computed_fails_alone_and_isnt_counted_as_computed() -> None:
@@ -133,23 +153,38 @@ def test_a_caller_who_leaves_is_not_computed_for() -> None:
 
 
 def test_callers_who_ask_one_after_the_other_are_soon_not_held_up() -> None:
-    pace, waits = Pace(), 0
+    pace, waited = Pace(), 0
     for number in range(1000):
-        waited = pace.wait(number * FAST_SECONDS / 2)
-        waits += waited
-        pace.learn(waited, 1)
-    assert waits <= 25
+        waits = pace.wait(number * FAST_SECONDS / 2)
+        waited += waits
+        pace.learn(waits, 1)
+    assert waited <= 25
 
 
+@pytest.mark.parametrize("calls", [1, 8])
 @pytest.mark.parametrize(("gap", "waits"), [(FAST_SECONDS / 2, True), (FAST_SECONDS * 2, False)])
-def test_only_calls_that_come_fast_wait(gap: float, waits: bool) -> None:
-    pace = Pace()
-    pace.wait(100.0)
-    assert pace.wait(100.0 + gap) is waits
+def test_only_calls_that_come_fast_on_average_wait(gap: float, waits: bool, calls: int) -> None:
+    pace = Pace(began=100.0, calls=calls)
+    assert pace.wait(100.0 + calls * gap) is waits
+
+
+def test_the_first_call_of_all_doesnt_wait() -> None:
+    assert not Pace().wait(100.0)
 
 
 def test_company_makes_the_next_wait_worth_it_again() -> None:
-    pace = Pace(last=99.9999, penalty=32)
+    pace = Pace(began=100.0, penalty=32)
     assert pace.wait(100.0)
     pace.learn(True, WORTH_CALLS)
-    assert pace.penalty == 1 and pace.wait(100.0)
+    assert pace.penalty == 1 and pace.wait(100.0) and pace.enough == WORTH_CALLS
+
+
+def test_more_callers_than_before_are_noticed() -> None:
+    pace, callers, now = Pace(began=0.0), 5, 0.0
+    found = []
+    for _ in range(100):
+        waits = pace.wait(now)
+        found.append(min(callers, pace.enough or callers) if waits else 1)
+        pace.learn(waits, found[-1])
+        now, callers = now + FAST_SECONDS / 2, 5 if len(found) < 50 else 20
+    assert found[-1] == 20 and found.count(1) == 0
