@@ -54,8 +54,8 @@ class Client(Services):
 
     `retry_for` is how long a call that may be repeated is tried again while the server can't be reached; 0 turns it off.
     `address` is `host:port`, or `https://host:port` for TLS; without a key, the one that was stored for this address is used.
-    `ca_file` (PEM) is the authority that signed the gateway's certificate, where the system doesn't know it. Raises `OSError`
-    where that file can't be read.
+    `ca_file` (PEM) is the authority that signed the gateway's certificate, where the system doesn't know it; with one, the
+    address means TLS either way. Raises `OSError` where that file can't be read.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class Client(Services):
         ca_file: str = "",
     ) -> None:
         self.address = address or stored_credentials().grpc_address
+        if ca_file and "://" not in self.address:
+            self.address = f"https://{self.address}"
         self.project = project
         calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
         channel = _channel(self.address, ca_file or ca_file_for(self.address))

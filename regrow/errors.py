@@ -58,7 +58,8 @@ def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
                 " `regrow login`, ca_file= or REGROW_CA_FILE."
             )
             return result
-        result.message = f"No Regrow answers at {where}. Start one with `regrow up`, or name another with `regrow login`."
+        tls = "" if "://" in where or not address else f" If it speaks TLS, its address is https://{where}."
+        result.message = f"No Regrow answers at {where}. Start one with `regrow up`, or name another with `regrow login`.{tls}"
     elif code == "DEADLINE_EXCEEDED":
         result.message = f"{address or 'The server'} did not answer in time. Try again, or allow more with `timeout=`."
     return result

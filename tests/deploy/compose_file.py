@@ -39,6 +39,13 @@ def filled(value: Any, known: Mapping[str, str]) -> Any:
     return _VARIABLE.sub(lambda found: known.get(found[1]) or found[2], value) if isinstance(value, str) else value
 
 
-def composed() -> dict[str, dict[str, Any]]:
+def composed(*, tls: bool = False) -> dict[str, dict[str, Any]]:
+    """The services. With `tls`, `compose.tls.yaml` is laid over: its variables and volumes beside, its checks instead."""
     found: dict[str, dict[str, Any]] = filled(raw(), variables())["services"]
+    added = yaml.safe_load((DEPLOY / "compose.tls.yaml").read_text())["services"] if tls else {}
+    for name, service in added.items():
+        assert set(service) <= {"environment", "volumes", "healthcheck"}, "whatever else is laid over isn't merged here"
+        found[name]["environment"] = {**found[name]["environment"], **service["environment"]}
+        found[name]["volumes"] = [*found[name]["volumes"], *service["volumes"]]
+        found[name]["healthcheck"] = {**found[name]["healthcheck"], **service.get("healthcheck", {})}
     return found

@@ -63,7 +63,7 @@ def test_a_call_over_https_and_grpc_reaches_a_service_behind(
 
 def test_the_client_for_asyncio_takes_the_authority_too(gateway: RunningGateway, authority: Authority, key: str) -> None:
     async def role() -> int:
-        async with aio.AsyncClient(f"https://{gateway.grpc}", key, ca_file=str(authority.ca)) as client:
+        async with aio.AsyncClient(gateway.grpc, key, ca_file=str(authority.ca)) as client:
             return int((await client.keys.GetCaller(gateway_pb2.GetCallerRequest())).role)
 
     assert asyncio.run(role()) == gateway_pb2.ROLE_ADMIN
