@@ -30,7 +30,6 @@ json_values = st.recursive(
     max_leaves=12,
 )
 csv_text = st.text(alphabet='abc,;"\n\r\t|é\0\ufeff 1', max_size=120)
-ENVELOPE = ["ce_id", "ce_type", "ce_source", "ce_specversion", "ce_time", "content-type", "ce_X"]
 router = Router(public_methods().values())
 
 

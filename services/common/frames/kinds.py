@@ -6,7 +6,7 @@ Pure: no I/O and no Arrow, so that every service can speak of columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -80,10 +80,6 @@ class Schema:
         """The same columns, those of the same name replaced."""
         by_name = {column.name: column for column in changed}
         return Schema(tuple(by_name.get(column.name, column) for column in self.columns))
-
-    def with_kind(self, name: str, kind: Kind) -> Schema:
-        """The same columns, one of them of another kind, set by a user."""
-        return self.with_columns([replace(self.column(name), kind=kind, inferred_because="", style="")])
 
 
 def plain_text(value: object) -> str | None:

@@ -122,12 +122,6 @@ class Gold:
         found[self.rows] = self.members.argmax(axis=1)
         return found
 
-    def of_class(self, index: int, rows: int) -> Ints:
-        """1 where a gold row has the class, 0 where it hasn't, -1 where there is no gold."""
-        found = np.full(rows, NO_GOLD, dtype=np.int64)
-        found[self.rows] = self.members[:, index]
-        return found
-
 
 def no_gold(classes: int) -> Gold:
     """No gold at all."""
