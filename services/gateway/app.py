@@ -286,19 +286,16 @@ def main(arguments: list[str] | None = None) -> None:
     settings = load(GatewaySettings, given)
     configure_logging(GATEWAY, level=settings.log_level, json=settings.log_json)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    match [word for word in given if not word.startswith("--")]:
-        case []:
-            sys.setswitchinterval(_SWITCH_SECONDS)
-            uvloop.run(run(settings))
-        case ["keys", "reset"]:
-            database = open_keys(settings.database())
-            _print_key(
-                "A new admin key. It is shown only this once; the others stay good until you revoke them:",
-                Keys(database, _pepper(settings)).reset(),
-            )
-            database.close()
-        case _:
-            raise SystemExit("Say nothing to serve, or 'keys reset' for a new admin key.")
+    if list(given[:2]) == ["keys", "reset"]:
+        database = open_keys(settings.database())
+        _print_key(
+            "A new admin key. It is shown only this once; the others stay good until you revoke them:",
+            Keys(database, _pepper(settings)).reset(),
+        )
+        database.close()
+        return
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    uvloop.run(run(settings))
 
 
 def _tokens(settings: GatewaySettings) -> Tokens | None:
