@@ -22,6 +22,7 @@ from grpc_health.v1._async import HealthServicer
 from services.common.database import Database
 from services.common.errors import RegrowError
 from services.common.events import EventLog, events_from
+from services.common.metering import describe_build
 from services.common.objects import objects_from
 from services.common.rpc.credentials import bind
 from services.common.settings import load
@@ -152,6 +153,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Serves what was served last at once; asks the registry for a moment, and goes on without it if it must."""
+        describe_build(GATEWAY)
         self._follower.start_from_copy()
         await self.keys.refresh()
         await self._limiter.write()
@@ -229,8 +231,9 @@ class Gateway:
         inference = InferenceRest(self._door, max_body_bytes=settings.max_body_bytes)
         self.http_port = taken.getsockname()[1]
         self._http = HttpServer(
-            make_app(self._system, rest, inference), drain_seconds=settings.drain_seconds, certificate=self._door_certificate
-        )
+            make_app(self._system, rest, inference, public_metrics=settings.public_metrics),
+            drain_seconds=settings.drain_seconds, certificate=self._door_certificate,
+        )  # fmt: skip
         await self._http.start(taken)
 
 

@@ -46,6 +46,7 @@ class Exchange:
         """Headers that every answer gets from now on."""
         self.help_url = "/docs"
         self.verb: str = scope["method"]
+        self.scheme: str = scope.get("scheme", "http")
         self.raw_path: str = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
         self.query: bytes = scope["query_string"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])

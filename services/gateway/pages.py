@@ -31,9 +31,9 @@ _INDEX = {
 }
 
 
-def make_app(system: System, rest: ASGIApp, inference: ASGIApp) -> ASGIApp:
+def make_app(system: System, rest: ASGIApp, inference: ASGIApp, *, public_metrics: bool) -> ASGIApp:
     """Calls go straight to `rest`, those of the Open Inference Protocol to `inference`; the rest is Starlette's."""
-    pages = _pages(system)
+    pages = _pages(system, public_metrics)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,11 +48,13 @@ def make_app(system: System, rest: ASGIApp, inference: ASGIApp) -> ASGIApp:
     return app
 
 
-def _pages(system: System) -> Starlette:
+def _pages(system: System, public_metrics: bool) -> Starlette:
+    shown = {name: where for name, where in _INDEX.items() if public_metrics or name != "metrics"}
+
     async def index(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):  # a person with a browser
             return RedirectResponse("/docs", 303, headers={"vary": "accept"})
-        return _json({"name": "regrow", "version": software_version(), **_INDEX})
+        return _json({"name": "regrow", "version": software_version(), **shown})
 
     async def live(_: Request) -> Response:
         return _json({"live": True})
@@ -74,8 +76,10 @@ def _pages(system: System) -> Starlette:
         return _json(error_body(to_status(error, request_id)), 404)
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
-        "/": index, "/healthz": live, "/readyz": ready, "/metrics": metrics, "/openapi.json": api,
+        "/": index, "/healthz": live, "/readyz": ready, "/openapi.json": api,
     }  # fmt: skip
+    if public_metrics:
+        pages["/metrics"] = metrics
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
     return Starlette(routes=[*routes, *docs_routes()], exception_handlers={404: missing})
 

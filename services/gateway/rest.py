@@ -133,7 +133,7 @@ def arrival(exchange: Exchange, route: Route) -> tracing.Arrived:
     """What a trace tells of a request."""
     attributes = {
         "http.request.method": exchange.verb, "http.route": route.binding.template, "url.path": exchange.raw_path,
-        "url.scheme": "http",
+        "url.scheme": exchange.scheme,
     }  # fmt: skip
     headers = {name: value for name in tracing.HEADERS if (value := exchange.header(name.encode()))}
     return tracing.Arrived(name=f"{exchange.verb} {route.binding.template}", attributes=attributes, headers=headers)

@@ -61,6 +61,9 @@ class GatewaySettings(CommonSettings):
     audit_days: int = Field(default=400, ge=1)
     """How long audit events are kept; the topic `regrow.audit` has a retention of its own."""
 
+    public_metrics: bool = True
+    """Whether the REST port answers `/metrics`, which needs no key. `metrics_port` serves the same to Prometheus alone."""
+
     max_body_bytes: int = Field(default=16 << 20, ge=1 << 10)
     """The largest JSON body. Uploads have `max_upload_bytes`."""
 

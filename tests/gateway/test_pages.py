@@ -13,6 +13,7 @@ import pytest
 from gateway_world import RunningGateway
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import regrow
 from services.common.errors import FailedPrecondition
 from services.gateway.methods import public_methods
 
@@ -36,6 +37,21 @@ def test_metrics_count_calls_by_method_and_code(http, call) -> None:
         in http.get("/metrics").text
     )
     assert "regrow_predictions_unlogged_total" in http.get("/metrics").text
+
+
+def test_the_public_metrics_tell_which_software_runs_without_a_metrics_port(http) -> None:
+    assert f'regrow_build_info{{service="gateway",version="{regrow.__version__}"}} 1.0' in http.get("/metrics").text
+
+
+def test_the_public_door_to_the_metrics_can_be_shut(world) -> None:
+    running = RunningGateway(world.settings(public_metrics=False))
+    try:
+        answer = httpx.get(f"{running.http}/metrics", timeout=20)
+        assert (answer.status_code, answer.json()["error"]["status"]) == (404, "NOT_FOUND")
+        assert "metrics" not in httpx.get(running.http, timeout=20).json()
+        assert httpx.get(f"{running.http}/healthz", timeout=20).status_code == 200
+    finally:
+        running.stop()
 
 
 def test_an_unknown_page_is_an_error_like_any_other(http) -> None:

@@ -10,11 +10,15 @@ import httpx
 import pytest
 from certificates import Authority
 from gateway_world import RunningGateway, World
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import regrow
 import regrow.credentials
 from regrow import aio
 from regrow.gateway.v1 import gateway_pb2
+from services.common import tracing
 from services.common.errors import InvalidInput
 from services.common.rpc.health import problem_of
 from services.common.tls import CertificateFiles, renewing
@@ -59,6 +63,20 @@ def test_a_call_over_https_and_grpc_reaches_a_service_behind(
         assert {one.service for one in client.system.GetStatus(gateway_pb2.GetStatusRequest()).services if one.ready} >= {
             "labeling", "training", "registry",
         }  # fmt: skip
+
+
+def test_a_trace_tells_that_a_call_came_over_https(gateway: RunningGateway, authority: Authority, key: str) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.use(provider)
+    try:
+        with httpx.Client(base_url=gateway.http, verify=regrow.credentials.trusting(str(authority.ca))) as client:
+            assert client.get("/v1/caller", headers={"authorization": f"Bearer {key}"}).status_code == 200
+            assert client.get("/v2/health/live").status_code == 200
+    finally:
+        tracing.use(None)
+    schemes = [span.attributes["url.scheme"] for span in exporter.get_finished_spans() if span.attributes]
+    assert schemes == ["https", "https"]
 
 
 def test_the_client_for_asyncio_takes_the_authority_too(gateway: RunningGateway, authority: Authority, key: str) -> None:

@@ -49,6 +49,7 @@ def test_a_rest_call_goes_on_in_its_callers_trace_by_its_route_and_not_by_its_pa
     assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, CALLER)
     assert span.attributes["http.response.status_code"] == 200
     assert span.attributes["http.route"] == "/v1/{name=projects/*/datasets/*}"
+    assert span.attributes["url.scheme"] == "http"
     assert span.attributes["rpc.method"] == "regrow.labeling.v1.DatasetService/GetDataset"
     upstream = ended("CLIENT regrow.labeling.v1.DatasetService/GetDataset")
     assert upstream.parent.span_id == span.context.span_id
