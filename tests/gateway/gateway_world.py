@@ -307,6 +307,10 @@ class RunningGateway:
         await self._asked.wait()
         await opened[0].stop(5.0)
 
+    def hold(self, free: threading.Event) -> None:
+        """Keeps its event loop busy until `free` is set, half a minute at most."""
+        self._loop.call_soon_threadsafe(free.wait, 30)
+
     def stop(self) -> None:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._asked.set)

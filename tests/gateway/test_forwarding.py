@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,6 +90,18 @@ def test_the_rules_of_the_protos_hold_here_too(channel, auth) -> None:
 def test_bytes_that_are_no_message_are_refused(channel, auth) -> None:
     raw = channel.unary_unary("/regrow.labeling.v1.DatasetService/GetDataset")
     refused(grpc.StatusCode.INVALID_ARGUMENT, raw, b"\xff\xff\xff\xff", metadata=auth)
+
+
+def test_a_burst_waits_for_its_turn_and_none_of_it_is_dropped(gateway) -> None:
+    free, sent = threading.Event(), 4000
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        live(b"")
+        gateway.hold(free)
+        waiting = [live.future(b"", timeout=60) for _ in range(sent)]
+        time.sleep(0.5)  # until they have arrived
+        free.set()
+        assert Counter(str(call.exception()) for call in waiting) == {"None": sent}
 
 
 def test_an_upload_streams_through(channel, auth, world) -> None:
