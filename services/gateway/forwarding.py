@@ -34,7 +34,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.so_reuseport", 0),
-    # Calls that came faster than they were begun. gRPC drops beyond, at random from the first bound on, as CANCELLED and without a
+    # Calls that came faster than they were begun. gRPC drops beyond, at random from the first bound on, as CANCELLED, without a
     # word; its own bounds of 1,000 and 3,000 are met by a burst that this server answers within a second.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 40_000),

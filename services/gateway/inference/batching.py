@@ -60,11 +60,10 @@ class _Lane:
         return call
 
     def expected_seconds(self, rows: int) -> float:
-        """Until the last of what waits and `rows` more are computed; 0 while nothing is known."""
+        """Until the last of what waits and a call of `rows` more are computed, each call whole; 0 while nothing is known."""
         window = self.loaded.window
-        batches = math.ceil((self.rows + rows) / max(window.rows(), 1))
-        each = window.seconds(1) - (window.line.per_row if window.line else 0.0)
-        return window.seconds(self.rows + rows) + max(0, batches - 1) * max(0.0, each)
+        waiting = min(len(self.calls), math.ceil(self.rows / max(window.rows(), 1)))
+        return window.seconds(self.rows + rows) + waiting * (window.seconds(0))
 
 
 class Batches:

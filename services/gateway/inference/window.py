@@ -18,6 +18,7 @@ _SAMPLE_SECONDS = 60.0
 _FIXED_SHARE = 0.05
 """A batch grows until what it saves is less than this share of its time: larger ones only make callers wait."""
 _LEARNING = 0.2
+_SHORTEST_SECONDS = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +91,19 @@ class Window:
 
 
 def fitted(samples: list[tuple[int, float]]) -> Line:
-    """Least squares over `(rows, seconds)`. Where all have the same rows, all of the time is the rows' own."""
-    count = len(samples)
-    mean_rows = sum(n for n, _ in samples) / count
-    mean_seconds = sum(t for _, t in samples) / count
-    spread = sum((n - mean_rows) ** 2 for n, _ in samples)
-    if spread == 0:
-        return Line(per_row=mean_seconds / mean_rows, fixed=0.0, known=False)
-    per_row = max(0.0, sum((n - mean_rows) * (t - mean_seconds) for n, t in samples) / spread)
+    """Least squares of relative errors over `(rows, seconds)`. Where all have the same rows, all of the time is the rows' own.
+
+    Relative, for the times differ by orders of magnitude, and so do their errors: what a batch of 10,000 rows took longer by
+    chance would else pass for a fixed time that each small one needs.
+    """
+    weights = [1.0 / max(t, _SHORTEST_SECONDS) ** 2 for _, t in samples]
+    whole = sum(weights)
+    mean_rows = sum(w * n for w, (n, _) in zip(weights, samples, strict=True)) / whole
+    mean_seconds = sum(w * t for w, (_, t) in zip(weights, samples, strict=True)) / whole
+    if len({n for n, _ in samples}) == 1:
+        seconds = sum(t for _, t in samples) / len(samples)
+        return Line(per_row=seconds / samples[0][0], fixed=0.0, known=False)
+    spread = sum(w * (n - mean_rows) ** 2 for w, (n, _) in zip(weights, samples, strict=True))
+    together = sum(w * (n - mean_rows) * (t - mean_seconds) for w, (n, t) in zip(weights, samples, strict=True))
+    per_row = max(0.0, together / spread)
     return Line(per_row=per_row, fixed=mean_seconds - per_row * mean_rows, known=True)

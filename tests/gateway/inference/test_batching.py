@@ -302,6 +302,19 @@ def test_what_cant_come_in_time_is_refused_before_it_is_computed() -> None:
     assert bundle.batches == [[1.0]]
 
 
+def test_a_large_call_is_expected_to_take_as_long_as_one_batch_and_not_as_many_small_ones() -> None:
+    bundle = SlowBundle()
+
+    async def work(batches: Batches) -> None:
+        version = loaded(bundle, most_rows=4)
+        for rows in (1, 2, 4):
+            version.window.measured(rows, 1.0 + 0.001 * rows, time.monotonic())  # a batch costs a second, however large
+        await ask(batches, version, *map(float, range(100)), deadline=time.monotonic() + 10.0)
+
+    run(work)
+    assert [len(batch) for batch in bundle.batches] == [100]
+
+
 def test_a_call_whose_time_runs_out_while_it_waits_isnt_computed_either() -> None:
     bundle = SlowBundle()
     bundle.gate.clear()

@@ -23,6 +23,12 @@ def test_a_line_through_batches_of_several_sizes_is_found_again() -> None:
     assert (line.per_row, line.fixed) == pytest.approx((0.002, 0.010))
 
 
+def test_what_large_batches_took_by_chance_is_no_fixed_time_of_the_small_ones() -> None:
+    line = fitted([(1, 0.0011), (1, 0.0012), (8, 0.0014), (2_000, 0.08), (2_000, 0.11), (10_000, 0.25), (10_000, 0.45)])
+    assert line.per_row * 10_000 + line.fixed == pytest.approx(0.33, rel=0.4)
+    assert line.per_row + line.fixed == pytest.approx(0.0011, rel=0.4)
+
+
 def test_one_size_alone_tells_what_a_row_takes_and_not_what_batching_saves() -> None:
     line = fitted([(4, 0.04), (4, 0.06)])
     assert not line.known
