@@ -53,6 +53,8 @@ from services.gateway.keys.handlers import Keys
 from services.gateway.keys.ring import KeyRing
 from services.gateway.keys.rules import Pepper
 from services.gateway.keys.storage import open_keys
+from services.gateway.limits.batch_predictions import CREATE as CREATE_BATCH
+from services.gateway.limits.batch_predictions import CountedBatches
 from services.gateway.limits.limiter import Limiter
 from services.gateway.limits.rules import Limits
 from services.gateway.methods import GATEWAY, public_methods
@@ -137,6 +139,7 @@ class Gateway:
         projects = Projects(self._upstreams.channel("registry"))
         callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
+        self._calls.answer_here({CREATE_BATCH: CountedBatches(self._limiter, self._calls.start).create})
         self._calls.answer_here(Repository(self.serving, self._system, settings.predict_threads).handlers())
         self._door = Door(self._calls, self._predictor)
         self._calls.after |= {_SET_ALIAS: self._follower.ring, _DELETE_PROJECT: projects.forget}

@@ -21,7 +21,14 @@ from onnx import TensorProto, helper, numpy_helper
 from regrow.labeling.v1 import datasets_pb2, datasets_pb2_grpc, problem_specs_pb2_grpc, votes_pb2, votes_pb2_grpc
 from regrow.registry.v1 import registry_pb2 as reg
 from regrow.registry.v1 import registry_pb2_grpc as reg_rpc
-from regrow.training.v1 import policies_pb2, policies_pb2_grpc, runs_pb2, runs_pb2_grpc
+from regrow.training.v1 import (
+    batch_predictions_pb2,
+    batch_predictions_pb2_grpc,
+    policies_pb2,
+    policies_pb2_grpc,
+    runs_pb2,
+    runs_pb2_grpc,
+)
 from regrow.types.v1 import problem_spec_pb2
 from services.common.bundle import Input, Manifest, write_bundle
 from services.common.bundle.decision import Decision
@@ -169,6 +176,11 @@ class Labeling(
         answer.latest_version.size_bytes = size
         return answer
 
+    def GetDatasetVersion(self, request: Any, context: grpc.ServicerContext) -> datasets_pb2.DatasetVersion:
+        if not request.name.endswith(("/latest", "/1")):
+            raise NotFound("dataset version", request.name, "Import it first.")
+        return datasets_pb2.DatasetVersion(name=request.name, row_count=100, holdout_count=20)
+
     def GetDataset(self, request: Any, context: grpc.ServicerContext) -> datasets_pb2.Dataset:
         self.recorder.note(request, context)
         if request.name.endswith("/missing"):
@@ -236,7 +248,11 @@ class Labeling(
         return problem_spec_pb2.ProblemSpec(name=f"{request.parent}/problemSpecs/{request.problem_spec_id}")
 
 
-class Training(runs_pb2_grpc.RunServiceServicer, policies_pb2_grpc.PolicyServiceServicer):
+class Training(
+    runs_pb2_grpc.RunServiceServicer,
+    policies_pb2_grpc.PolicyServiceServicer,
+    batch_predictions_pb2_grpc.BatchPredictionServiceServicer,
+):
     """Runs that only tell."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -245,6 +261,13 @@ class Training(runs_pb2_grpc.RunServiceServicer, policies_pb2_grpc.PolicyService
     def add_to(self, server: grpc.Server) -> None:
         runs_pb2_grpc.add_RunServiceServicer_to_server(self, server)
         policies_pb2_grpc.add_PolicyServiceServicer_to_server(self, server)
+        batch_predictions_pb2_grpc.add_BatchPredictionServiceServicer_to_server(self, server)
+
+    def CreateBatchPrediction(self, request: Any, context: grpc.ServicerContext) -> batch_predictions_pb2.BatchPrediction:
+        self.recorder.note(request, context)
+        if request.batch_prediction_id == "taken":
+            raise AlreadyExists("batch prediction", f"{request.parent}/batchPredictions/taken")
+        return batch_predictions_pb2.BatchPrediction(name=f"{request.parent}/batchPredictions/{request.batch_prediction_id}")
 
     def CreateRun(self, request: Any, context: grpc.ServicerContext) -> runs_pb2.Run:
         self.recorder.note(request, context)

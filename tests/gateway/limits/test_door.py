@@ -16,8 +16,8 @@ from services.common.rpc.status import detail, status_of
 def limited(call) -> Any:
     """The secret and name of a key with limits."""
 
-    def make(**limits: Any) -> tuple[str, str]:
-        answer = call("POST", "/v1/keys", json={"role": "viewer", "displayName": "shop app", "limits": limits})
+    def make(role: str = "viewer", **limits: Any) -> tuple[str, str]:
+        answer = call("POST", "/v1/keys", json={"role": role, "displayName": "shop app", "limits": limits})
         assert answer.status_code == 200, answer.text
         return answer.json()["secret"], answer.json()["key"]["name"]
 
@@ -83,6 +83,30 @@ def test_rows_and_feedback_of_a_day_are_counted_and_what_failed_is_not(call, wor
     assert "QUOTA_EXCEEDED" in streamed.text
     used = call("GET", f"/v1/{name}").json()["usage"]
     assert used["feedback"] == "2" and used["resetTime"].endswith("00:00:00Z")
+
+
+def test_rows_of_a_batch_prediction_count_when_it_is_made(call, limited, error) -> None:
+    secret, name = limited(rowsPerDay=150, role="editor")
+
+    def create(made: str, rows: str = "ROW_FILTER_ALL", version: str = "latest") -> Any:
+        body = {
+            "datasetVersion": f"projects/shop/datasets/d/versions/{version}",
+            "model": "projects/shop/models/m",
+            "rowFilter": rows,
+        }
+        query = f"batch_prediction_id={made}&request_id=of-{made}"
+        return call("POST", f"/v1/projects/shop/batchPredictions?{query}", key=secret, json=body)
+
+    def used() -> int:
+        return int(call("GET", f"/v1/{name}").json()["usage"].get("rows", 0))
+
+    assert create("taken").status_code == 409 and used() == 0
+    assert create("first").status_code == 200 and used() == 100
+    assert create("first").status_code == 200 and used() == 100, "a repeated call counts once"
+    refused = create("second")
+    assert (refused.status_code, error(refused)["reason"]) == (429, "QUOTA_EXCEEDED")
+    assert create("held-out", "ROW_FILTER_HOLDOUT").status_code == 200 and used() == 120
+    assert create("unknown", version="9").status_code == 200 and used() == 120, "the service behind says what is wrong with it"
 
 
 def test_limits_change_without_a_new_secret_and_the_change_is_audited(call, limited, error) -> None:
