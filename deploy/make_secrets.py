@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 SERVICES = ("registry", "labeling", "training", "gateway")
-# The services run as user 10001 and compose mounts the files as they are: others may read them, and nobody enters the folder.
-FOLDER_MODE, FILE_MODE = 0o711, 0o644
+# The services run as user 10001 and compose mounts each file as it is: others may read them, once they are mounted. On this
+# machine nobody but their owner gets through the folder.
+FOLDER_MODE, FILE_MODE = 0o700, 0o644
 
 
 def make(folder: Path) -> list[str]:

@@ -130,7 +130,7 @@ def test_secrets_are_made_once_and_are_all_that_the_file_names(tmp_path: Path) -
     first = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(first) == {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     assert len(set(first.values())) == len(first) and all(len(value) >= 32 for value in first.values())
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o711
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     subprocess.run(script, check=True, capture_output=True)
     assert {path.name: path.read_text() for path in folder.iterdir()} == first
 
@@ -157,6 +157,13 @@ def test_the_dockerfile_has_an_unprivileged_stage_for_each_service_that_runs_wha
         stage = dict(stages[name])
         assert stage["USER"] == ALL[name]["user"] and stage["FROM"] == "base"
         assert json.loads(stage["CMD"]) == ALL[name]["command"]
+
+
+def test_the_build_sees_what_the_dockerfile_copies_and_nothing_else_of_the_clone() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = [line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] not in ("#", "")]
+    assert ignored[0] == "*"
+    assert {line[1:] for line in ignored if line.startswith("!")} == {one for line in copied for one in line.split()}
 
 
 def test_images_are_built_from_the_lock_file_and_only_training_has_torch() -> None:

@@ -13,6 +13,8 @@ from services.common.bundle.manifest import NOT_SERVED
 _SHARED_KIND = "vectors"
 """Readers whose parts bundles share in memory: text encoders."""
 _LEAST_BUDGET = 256 << 20
+_MOST_TIMES, _MOST_BESIDE = 4, 4 << 20
+"""A session holds its weights at most so often, for each thread's buffers and while they are rearranged, and so much beside."""
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -32,12 +34,14 @@ class Weight:
 def weight_of(manifest: Manifest, growth: int, *, encoder_is_new: bool) -> Weight:
     """From the sizes of the files, and from what the process grew by while they were opened, where that is more.
 
-    A shared encoder that was there before didn't make the process grow.
+    A shared encoder that was there before didn't make the process grow. What else made it grow meanwhile, such as libraries
+    that the first version loads, isn't the version's: it counts for no more than a session takes at most.
     """
     shared_names = {name for reader in manifest.readers if reader.kind == _SHARED_KIND for name in reader.parts}
     shared = {part.digest: part.size for part in manifest.parts if part.name in shared_names}
     own = sum(part.size for part in manifest.parts if part.name not in shared_names | NOT_SERVED)
-    return Weight(own=max(own, growth - encoder_is_new * sum(shared.values())), shared=shared)
+    grown = growth - encoder_is_new * sum(shared.values())
+    return Weight(own=max(own, min(grown, _MOST_TIMES * own + _MOST_BESIDE)), shared=shared)
 
 
 def total_bytes(weights: Iterable[Weight]) -> int:

@@ -35,21 +35,23 @@ def metadata(loaded: Loaded, versions: Iterable[int]) -> grpc_service_pb2.ModelM
 
 
 def config(loaded: Loaded, versions: Iterable[int], threads: int) -> model_config_pb2.ModelConfig:
-    """Triton's model configuration, as far as it means something here."""
+    """Triton's model configuration, as far as it means something here.
+
+    Its shapes are those of the metadata: with a `max_batch_size` Triton's rules put a dimension before `dims`, and a column of
+    rows would have two. So it has none, and the most rows of a request are a parameter.
+    """
     manifest = loaded.bundle.manifest
-    found = model_config_pb2.ModelConfig(
-        name=names.written(loaded.target.name), platform=PLATFORM, backend=BACKEND, max_batch_size=MOST_ROWS
-    )
+    found = model_config_pb2.ModelConfig(name=names.written(loaded.target.name), platform=PLATFORM, backend=BACKEND)
     found.version_policy.specific.versions.extend(versions)
     for name, datatype in _inputs(loaded):
-        found.input.add(name=name, data_type=_TYPE[datatype], dims=[1], optional=True)
+        found.input.add(name=name, data_type=_TYPE[datatype], dims=[_ANY], optional=True)
     for name, datatype, dims in _outputs(loaded):
-        found.output.add(name=name, data_type=_TYPE[datatype], dims=dims or [1])
+        found.output.add(name=name, data_type=_TYPE[datatype], dims=[_ANY, *dims])
     found.instance_group.add(name="cpu", count=threads, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     texts = {
         "classes": orjson.dumps(list(manifest.spec.class_names)).decode(), "task": str(manifest.spec.task),
         "metric": str(manifest.spec.metric), "heads": orjson.dumps(list(manifest.heads)).decode(),
-        "problem_spec": manifest.spec.name, "digest": loaded.target.digest,
+        "problem_spec": manifest.spec.name, "digest": loaded.target.digest, "most_rows": str(MOST_ROWS),
     }  # fmt: skip
     for name, text in texts.items():
         found.parameters[name].string_value = text
@@ -65,8 +67,7 @@ def statistics(loaded: Loaded) -> grpc_service_pb2.ModelStatistics:
     )  # fmt: skip
     for rows, (reading, computing) in sorted(tally.batches.items()):
         found.batch_stats.add(batch_size=rows, compute_input=_spent(reading), compute_infer=_spent(computing))
-    size = sum(part.size for part in loaded.bundle.manifest.parts)
-    found.memory_usage.add(type="CPU", id=0, byte_size=size)
+    found.memory_usage.add(type="CPU", id=0, byte_size=loaded.weight.total)
     return found
 
 

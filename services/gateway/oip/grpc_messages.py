@@ -28,6 +28,8 @@ def read(request: grpc_service_pb2.ModelInferRequest, size: int) -> Asked:
         count = rows_of(tensor.shape, path.shape)
         columns.add(name, count, path.tensor)
         if raw:
+            if tensor.HasField("contents") and tensor.contents.ListFields():
+                raise InvalidField(path.contents, "is there beside raw_input_contents: send the elements in one of the two.")
             columns.cells[name] = from_raw(raw[index], tensor.datatype, count, path.raw)
         else:
             columns.cells[name] = from_contents(tensor.contents, tensor.datatype, count, path.contents)

@@ -93,7 +93,8 @@ def from_contents(contents: Any, datatype: str, count: int, path: str) -> list[A
     """The same of typed contents."""
     field = CONTENTS.get(datatype)
     if field is None:
-        _dtype("" if datatype not in DATATYPES else "FP16", path)
+        if datatype not in DATATYPES:
+            _dtype(datatype, path)
         raise InvalidField(path, f"of datatype {datatype} come as raw contents only.")
     values = list(getattr(contents, field))
     if len(values) != count:

@@ -64,7 +64,9 @@ def test_a_models_metadata_and_configuration_are_the_same_over_both(call, ask, w
     told = ask("ModelMetadata", oip.ModelMetadataRequest(name="shop.oip-described", version="1"))
     assert [one.name for one in told.inputs] == ["text", "length"] and list(told.outputs[1].shape) == [-1, 2]
     config = call("GET", "/v2/models/shop.oip-described/config").json()
-    assert (config["name"], config["backend"], config["max_batch_size"]) == ("shop.oip-described", "onnxruntime", 10_000)
+    assert (config["name"], config["backend"], config.get("max_batch_size", 0)) == ("shop.oip-described", "onnxruntime", 0)
+    for told, metadata in ((config["input"], body["inputs"]), (config["output"], body["outputs"])):
+        assert [[int(size) for size in one["dims"]] for one in told] == [one["shape"] for one in metadata]
     assert json.loads(config["parameters"]["classes"]["string_value"]) == ["ham", "spam"]
     told = ask("ModelConfig", oip.ModelConfigRequest(name="shop.oip-described")).config
     assert told.input[1].data_type == model_config_pb2.TYPE_FP64 and told.input[1].optional
