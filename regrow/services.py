@@ -355,7 +355,7 @@ class DatasetService:
             datasets_pb2.DeleteDatasetResponse,
         )
         """Deletes a data set with its versions and votes. Returns `NOT_FOUND`; `FAILED_PRECONDITION` while a label set uses
-        it, unless `force` is set.
+        it, unless `force` is set; `ABORTED` if `etag` is old.
         """
         self.GetDatasetVersion: Unary[datasets_pb2.GetDatasetVersionRequest, datasets_pb2.DatasetVersion] = Unary(
             channel,

@@ -360,7 +360,7 @@ class AsyncDatasetService:
             datasets_pb2.DeleteDatasetResponse,
         )
         """Deletes a data set with its versions and votes. Returns `NOT_FOUND`; `FAILED_PRECONDITION` while a label set uses
-        it, unless `force` is set.
+        it, unless `force` is set; `ABORTED` if `etag` is old.
         """
         self.GetDatasetVersion: AsyncUnary[datasets_pb2.GetDatasetVersionRequest, datasets_pb2.DatasetVersion] = AsyncUnary(
             channel,

@@ -16,8 +16,9 @@ from services.common.masks import ReadMask
 from services.common.rpc.principal import Call, Principal
 from services.common.rpc.status import from_status
 from services.gateway.calls import Calls, ClientGone
+from services.gateway.conditions import IF_MATCH, etag_header, set_etag, tagged, wanted_etag
 from services.gateway.docs_page import docs_url
-from services.gateway.http import Exchange
+from services.gateway.http import Exchange, Headers
 from services.gateway.methods import Method
 from services.gateway.operations.api import Operations
 from services.gateway.operations.preference import Preference, preferred
@@ -70,6 +71,7 @@ class Rest:
 
     async def _answer(self, exchange: Exchange, route: Route, values: Mapping[str, str], call: Call) -> None:
         method = route.method
+        etag = wanted_etag(exchange.header(IF_MATCH), method, route.binding) if IF_MATCH in exchange.headers else ""
         if method.upload_field:
             await self._upload(exchange, route, values, call)
             return
@@ -79,6 +81,8 @@ class Rest:
             return
         fields = taken_fields(exchange)
         request, size = await self._request(exchange, route, values)
+        if etag:
+            set_etag(request, etag, method, route.binding)
         assert call.principal is not None
         await self._calls.admit(method, request, call.principal, size=size)
         mask = None if fields is None else mask_for(method, fields)
@@ -107,7 +111,8 @@ class Rest:
         if operation.status is not None:
             raise from_status(Status.FromString(operation.status))
         if operation.response is not None:
-            await exchange.answer(_json(method, operation.response), headers=headers)
+            content, own = _json(method, operation.response)
+            await exchange.answer(content, headers=[*headers, *own])
             return
         headers += [(b"location", f"/v1/{operation.name}".encode()), (b"retry-after", b"1")]
         await exchange.answer(to_json(self._operations.proto(operation)), status=202, headers=headers)
@@ -158,18 +163,19 @@ async def _once(request: Message) -> AsyncIterator[bytes]:
 
 async def _send(exchange: Exchange, method: Method, response: Message | bytes, mask: ReadMask | None = None) -> None:
     size = response.ByteSize() if isinstance(response, Message) else len(response)
-    if size > _BIG_BYTES:
-        await exchange.answer(await asyncio.to_thread(_json, method, response, mask))
-    else:
-        await exchange.answer(_json(method, response, mask))
+    big = size > _BIG_BYTES
+    content, headers = await asyncio.to_thread(_json, method, response, mask) if big else _json(method, response, mask)
+    await exchange.answer(content, headers=headers)
 
 
-def _json(method: Method, response: Message | bytes, mask: ReadMask | None = None) -> bytes:
+def _json(method: Method, response: Message | bytes, mask: ReadMask | None = None) -> tuple[bytes, Headers]:
+    """The body of an answer, and the headers that are made of it."""
     message = response if isinstance(response, Message) else method.response.FromString(response)
+    headers = etag_header(message) if method.path in tagged() else []
     if mask is None:
-        return to_json(message)
+        return to_json(message), headers
     mask.keep(message)
-    return to_json(message, sparse=True)
+    return to_json(message, sparse=True), headers
 
 
 def _resumed(request: Any, exchange: Exchange) -> Any:

@@ -124,7 +124,7 @@ class DatasetServiceServicer:
 
     def DeleteDataset(self, request, context):
         """Deletes a data set with its versions and votes. Returns `NOT_FOUND`; `FAILED_PRECONDITION` while a label set uses it,
-        unless `force` is set.
+        unless `force` is set; `ABORTED` if `etag` is old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

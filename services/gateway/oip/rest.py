@@ -20,6 +20,7 @@ from services.common.errors import InvalidField, RegrowError, TooLarge
 from services.common.rpc.principal import Call
 from services.common.rpc.status import http_status, to_status
 from services.gateway.calls import ClientGone
+from services.gateway.conditions import IF_MATCH, wanted_etag
 from services.gateway.http import JSON, Exchange, hints
 from services.gateway.json_reading import append, fields_of
 from services.gateway.methods import Binding, public_methods
@@ -58,6 +59,8 @@ class InferenceRest:
                 await exchange.answer(_error(problem), status=status, headers=headers)
                 return
             method = found.route.method
+            if IF_MATCH in exchange.headers:
+                wanted_etag(exchange.header(IF_MATCH), method, found.route.binding)
             arrived = arrival(exchange, found.route) if tracing.is_on() else None
             with self._door.calls.opened(method, exchange.request_id, None, arrived) as call:
                 call.peer = exchange.peer

@@ -10,6 +10,7 @@ from google.api import field_behavior_pb2
 from google.longrunning import operations_pb2 as longrunning_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from services.gateway.conditions import etag_owner, tagged
 from services.gateway.methods import Binding, Method
 from services.gateway.openapi.examples import BODIES, FILTERS, NAMES
 from services.gateway.openapi.schemas import WELL_KNOWN, Json, Schemas, behaves, described
@@ -32,7 +33,7 @@ def operation_of(method: Method, binding: Binding, number: int, comments: dict[s
         "tags": [method.service.rpartition(".")[2]],
         "summary": comment.partition(". ")[0].partition("\n")[0].rstrip(".") or _words(method.name),
         "description": f"{comment}\n\nNeeds the role `{rule.role}`. gRPC: `{method.path[1:]}`.",
-        "parameters": [*names, *_query(method, binding, schemas), *_system(method)],
+        "parameters": [*names, *_query(method, binding, schemas), *_system(method, binding)],
         "responses": {**_answers(method, schemas), **_failures(method)},
     }
     if (body := _body(method, binding, schemas)) is not None:
@@ -145,7 +146,8 @@ def _answer(method: Method, schemas: Schemas) -> Json:
 
 
 def _answers(method: Method, schemas: Schemas) -> Json:
-    answer = {**_answer(method, schemas), "headers": headers_of("X-Request-Id")}
+    names = ("X-Request-Id", "ETag") if method.path in tagged() else ("X-Request-Id",)
+    answer = {**_answer(method, schemas), "headers": headers_of(*names)}
     if method.path not in eligible():
         return {"200": answer}
     operation = schemas.message(longrunning_pb2.Operation.DESCRIPTOR)
@@ -163,11 +165,13 @@ def _failures(method: Method) -> Json:
     return {code: {"$ref": f"#/components/responses/{code}"} for code in RESPONSES if code not in left_out}
 
 
-def _system(method: Method) -> list[Json]:
+def _system(method: Method, binding: Binding) -> list[Json]:
     """Parameters that calls take beside their own."""
     names = ["RequestId"]
     if not method.streams_responses:
         names.append("Fields")
+    if etag_owner(method, binding) is not None:
+        names.append("IfMatch")
     if method.path in eligible():
         names.append("Prefer")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]

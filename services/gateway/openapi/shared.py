@@ -54,6 +54,7 @@ HEADERS: Json = {
     "X-Request-Id": _REQUEST_ID,
     "Retry-After": _RETRY_AFTER,
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+    "ETag": {"description": "The resource's etag in quotes, for `If-Match`.", "schema": {"type": "string"}},
     "Location": {"description": "The operation.", "schema": {"type": "string"}},
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
 }
@@ -68,6 +69,13 @@ PARAMETERS: Json = {
     "RequestId": {
         "name": "X-Request-Id", "in": "header", "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"},
         "description": "Your id of this call, found again in answers, errors and logs.",
+    },
+    "IfMatch": {
+        "name": "If-Match", "in": "header", "schema": {"type": "string", "pattern": r'^(\*|"[!#-~]+")$'},
+        "description": (
+            "Make the change only where the resource has this etag, in quotes as the header `ETag` gives it. The same as the"
+            " etag in the request: where it is old, 409. `*` is whatever it has. Calls without this parameter refuse it (400)."
+        ),
     },
     "Prefer": {
         "name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "respond-async, wait=5",

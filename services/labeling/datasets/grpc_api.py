@@ -75,7 +75,7 @@ class DatasetServicer(rpc.DatasetServiceServicer):
 
     def DeleteDataset(self, request: pb.DeleteDatasetRequest, context: _Context) -> pb.DeleteDatasetResponse:
         """See the proto."""
-        self._datasets.delete(request.name, force=request.force)
+        self._datasets.delete(request.name, force=request.force, etag=request.etag)
         return pb.DeleteDatasetResponse()
 
     def GetDatasetVersion(self, request: pb.GetDatasetVersionRequest, context: _Context) -> pb.DatasetVersion:

@@ -91,11 +91,14 @@ class Datasets:
         with self._database.reading() as session:
             return storage.list_datasets(session, parent, ask)
 
-    def delete(self, name: str, *, force: bool = False) -> None:
-        """Raises `NotFound`, or `FailedPrecondition` (`DATASET_IN_USE`) while something uses it, unless `force` is set."""
+    def delete(self, name: str, *, force: bool = False, etag: str = "") -> None:
+        """Raises `NotFound`, `FailedPrecondition` (`DATASET_IN_USE`) while something uses it, unless `force` is set, and
+        `EtagMismatch` where it was changed since it had this etag.
+        """
         names.parse(DATASET, name)
         with self._database.session() as session:
             dataset = storage.lock_dataset(session, name)
+            _check_etag(dataset, etag)
             users = [user for find in self._users for user in find(session, name)]
             if users and not force:
                 raise FailedPrecondition(
@@ -125,8 +128,7 @@ class Datasets:
         """A new version with other kinds. Raises `InvalidField`, `EtagMismatch`, `NotFound`."""
 
         def retype(dataset: Dataset, directory: Path) -> _Made:
-            if etag and etag != dataset.etag:
-                raise EtagMismatch(name, sent=etag, current=dataset.etag)
+            _check_etag(dataset, etag)
             return retyping.retype(self._objects, dataset.latest.object_key, kinds, directory)
 
         return self._add_version(name, Origin.SCHEMA, retype)
@@ -236,6 +238,11 @@ class Datasets:
                         also(session, dataset.latest, version)
                     return version
         raise Busy(f"Too many calls change '{name}' at once.", retry_after=_SOON)
+
+
+def _check_etag(dataset: Dataset, sent: str) -> None:
+    if sent and sent != dataset.etag:
+        raise EtagMismatch(dataset.name, sent=sent, current=dataset.etag)
 
 
 def _key(page: Page, name: str) -> int | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.common.database import Database
-from services.common.errors import Cancelled, FailedPrecondition, NotFound
+from services.common.errors import Cancelled, EtagMismatch, FailedPrecondition, NotFound
 from services.common.frames.importing import Wish
 from services.common.objects import DATASETS, DirectoryStore
 from services.labeling.datasets.handlers import Datasets
@@ -73,6 +73,18 @@ def test_a_data_set_in_use_is_deleted_by_force_alone(empty_database, objects, tm
     assert list(objects.list(DATASETS)) == []
     with pytest.raises(NotFound):
         datasets.version(NAME)
+
+
+def test_a_data_set_that_was_changed_meanwhile_isnt_deleted_by_its_old_etag(datasets, objects):
+    datasets.import_file(ORDER, [CONTENT])
+    read = datasets.get(NAME)
+    datasets.append_rows(NAME, [{"n": 1}])
+    with pytest.raises(EtagMismatch):
+        datasets.delete(NAME, force=True, etag=read.etag)
+    assert datasets.version(NAME).number == 2
+    datasets.delete(NAME, etag=datasets.get(NAME).etag)
+    with pytest.raises(NotFound):
+        datasets.get(NAME)
 
 
 def test_a_caller_that_left_gets_no_data_set(datasets, objects):
