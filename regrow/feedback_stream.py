@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from regrow.errors import CallError
@@ -33,11 +33,13 @@ class FeedbackStream:
         parent: str,
         feedback: Iterable[pb.Feedback],
         *,
+        request_id: str,
         retry_for: float,
         answered: Callable[[pb.StreamFeedbackResponse], None],
     ) -> None:
         self._call, self._parent, self._retry_for, self._answered = call, parent, retry_for, answered
-        self._parts = _parts(feedback)
+        self._request_id = request_id or str(uuid.uuid4())
+        self._parts = _parts(feedback, self._request_id)
         self._unanswered: deque[list[pb.Feedback]] = deque()
         self._sum = pb.StreamFeedbackResponse()
         self._failure: BaseException | None = None
@@ -56,7 +58,8 @@ class FeedbackStream:
                     patience, before = Patience(self._retry_for), self._sum.received_count
                 wait = patience.wait(failure, time.monotonic())
                 if wait is None:
-                    failure.facts = {**failure.facts, "committed_count": str(self._sum.committed_count)}
+                    committed = str(self._sum.committed_count)
+                    failure.facts = {**failure.facts, "committed_count": committed, "request_id": self._request_id}
                     raise
                 time.sleep(wait)
         return self._sum
@@ -83,7 +86,7 @@ class FeedbackStream:
 
     def _messages(self) -> Iterator[pb.StreamFeedbackRequest]:
         """What was sent before and not answered, then the rest."""
-        yield pb.StreamFeedbackRequest(parent=self._parent)
+        yield pb.StreamFeedbackRequest(parent=self._parent, request_id=self._request_id)
         for part in list(self._unanswered):
             yield pb.StreamFeedbackRequest(feedback=part)
         try:
@@ -94,9 +97,10 @@ class FeedbackStream:
             self._failure = failure
 
 
-def _parts(feedback: Iterable[pb.Feedback]) -> Iterator[list[pb.Feedback]]:
-    left = iter(feedback)
+def _parts(feedback: Iterable[pb.Feedback], request_id: str) -> Iterator[list[pb.Feedback]]:
+    """With ids as the gateway makes them of a request id."""
+    left, numbers = iter(feedback), count()
     while part := list(islice(left, PIECES)):
-        for one in part:
-            one.event_id = one.event_id or str(uuid.uuid4())
+        for one, number in zip(part, numbers):  # noqa: B905  (numbers have no end; what is left of them is the next part's)
+            one.event_id = one.event_id or f"{request_id}-{number}"
         yield part

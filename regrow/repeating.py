@@ -21,6 +21,8 @@ _SECONDS = {
 }
 _READS = ("Get", "List", "Validate", "Preview", "Predict", "NextRows", "WaitOperation")
 _IDEMPOTENT = ("ApplyLabelers", "RetireLabeler", "RetractVotes", "RevokeKey", "CancelRun", "CancelOperation")
+OUTCOME_OPEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN")
+"""After these, a call may have had its effect or not."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 RequestT = TypeVar("RequestT")
@@ -69,15 +71,30 @@ def with_ids(request: RequestT) -> RequestT:
     complete.CopyFrom(request)
     if _has(request, "request_id") and not complete.request_id:
         complete.request_id = str(uuid.uuid4())
-    for feedback in _feedback_of(complete):
-        feedback.event_id = feedback.event_id or str(uuid.uuid4())
+    for number, feedback in enumerate(_feedback_of(complete)):
+        feedback.event_id = feedback.event_id or _event_id(complete, number)
     made: RequestT = complete
     return made
+
+
+def ids_of(request: Any, failure: CallError) -> dict[str, str]:
+    """What makes the call harmless to repeat, where nobody knows whether the one that failed had its effect."""
+    if failure.code not in OUTCOME_OPEN or not isinstance(request, Message):
+        return {}
+    if _has(request, "request_id"):
+        return {"request_id": str(request.request_id)}  # type: ignore[attr-defined]
+    feedback = _feedback_of(request)
+    return {"event_id": feedback[0].event_id} if feedback else {}
 
 
 def as_stream(requests: Any) -> Any:
     """gRPC's blocking calls take an iterator, which a list isn't."""
     return requests if hasattr(requests, "__next__") or hasattr(requests, "__aiter__") else iter(requests)
+
+
+def _event_id(request: Any, number: int) -> str:
+    """As the gateway makes it of a `request_id`."""
+    return f"{request.request_id}-{number}" if _has(request, "request_id") else str(uuid.uuid4())
 
 
 def _has(message: Message, field: str) -> bool:

@@ -17,7 +17,7 @@ import grpc.aio
 
 from regrow.aio.paging import iterate, pages
 from regrow.errors import CallError, from_rpc_error
-from regrow.repeating import Metadata, Patience, as_stream, is_repeatable, seconds_for, with_ids
+from regrow.repeating import Metadata, Patience, as_stream, ids_of, is_repeatable, seconds_for, with_ids
 
 RequestT = TypeVar("RequestT", bound=Any)
 ResponseT = TypeVar("ResponseT", bound=Any)
@@ -77,14 +77,18 @@ class AsyncUnary(_AsyncCall[RequestT, ResponseT]):
     kind = "unary_unary"
 
     async def __call__(self, request: RequestT, /, *, timeout: float | None = None, metadata: Metadata = ()) -> ResponseT:
-        """Calls, again where that is safe. Raises `CallError`."""
+        """Calls, again where that is safe. Raises `CallError`, whose facts have the id to repeat the call with."""
         request = with_ids(request)
 
         async def attempt() -> ResponseT:
             answer: ResponseT = await self._call(request, **self._calls.options(self.method, timeout, metadata))
             return answer
 
-        return await self._calls.repeat(attempt, may_repeat=is_repeatable(self.method, request))
+        try:
+            return await self._calls.repeat(attempt, may_repeat=is_repeatable(self.method, request))
+        except CallError as failure:
+            failure.facts = {**ids_of(request, failure), **failure.facts}
+            raise
 
 
 class AsyncPaged(AsyncUnary[RequestT, ResponseT], Generic[RequestT, ResponseT, ItemT]):

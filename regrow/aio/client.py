@@ -364,17 +364,19 @@ class AsyncClient(AsyncServices):
         """
         return frames.of_messages([entry async for entry in call.each(request)], call.response)
 
-    async def send_feedback(self, model: str, feedback: Any) -> list[str]:
+    async def send_feedback(self, model: str, feedback: Any, *, request_id: str = "") -> list[str]:
         """Sends labels back: dicts with `prediction_id` or `features`, `class_names`, and optionally `source`, `event_id`.
 
-        An answer means that all of them are committed. Returns the event ids, in order.
+        An answer means that all of them are committed. Returns the event ids, in order. With a `request_id`, those without an
+        `event_id` get one made of it and their number, so that a second call counts once. After a `CallError`, they may be
+        committed or not: repeat the call with the `request_id` or `event_id` in its `facts`.
         """
         sent = [feedback_message(one) for one in rows_of(feedback)]
         parent = self.name("models", model)
-        if len(sent) == 1:
+        if len(sent) == 1 and not request_id:
             one = gateway_pb2.SendFeedbackRequest(parent=parent, feedback=sent[0])
             return [(await self.feedback.SendFeedback(one)).event_id]
-        request = gateway_pb2.BatchSendFeedbackRequest(parent=parent, feedback=sent)
+        request = gateway_pb2.BatchSendFeedbackRequest(parent=parent, feedback=sent, request_id=request_id)
         return list((await self.feedback.BatchSendFeedback(request)).event_ids)
 
     async def stream_feedback(
@@ -382,18 +384,21 @@ class AsyncClient(AsyncServices):
         model: str,
         feedback: Iterable[Mapping[str, Any]],
         *,
+        request_id: str = "",
         answered: Callable[[gateway_pb2.StreamFeedbackResponse], None] = lambda _: None,
     ) -> gateway_pb2.StreamFeedbackResponse:
         """Sends any number of labels back, as `send_feedback` takes them, and answers how many are committed or refused.
 
         One that is wrong is refused by itself, and listed by its number. A stream that breaks is taken up where it was.
-        `answered` is told the sums so far.
+        `answered` is told the sums so far. With a `request_id`, those without an `event_id` get one made of it and their
+        number. Where a `CallError` ends it, the same labels sent again with the `request_id` in its `facts` count once.
         """
         messages = (feedback_message(one) for one in feedback)
         stream = FeedbackStream(
             self.feedback.StreamFeedback,
             self.name("models", model),
             messages,
+            request_id=request_id,
             retry_for=self._calls.retry_for,
             answered=answered,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +14,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from regrow import choices, names
 from regrow.cli import output, rowfiles
 from regrow.cli.options import Filter, Json, Mistake, Most, OrderBy, Project, connect, pairs
+from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2 as pb_gateway
 from regrow.labeling.v1 import feedback_ledger_pb2 as pb
 from regrow.paging import iterate
+from regrow.repeating import OUTCOME_OPEN
 
 app = typer.Typer(help="Send labels from production, and see what became of them.", no_args_is_help=True)
 _KNOWN = ("prediction_id", "class", "source", "event_id", "observe_time")
@@ -44,6 +48,9 @@ def send(
     ] = None,
     source: Annotated[str, typer.Option("--source", help="Who says so; each source has its own reliability.")] = "",
     event_id: Annotated[str, typer.Option("--event-id", help="Your id of this event; a repeat has no effect.")] = "",
+    request_id: Annotated[
+        str, typer.Option("--request-id", help="Your id of this command's feedback as a whole; a repeat has no effect.")
+    ] = "",
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Many at once: CSV, TSV or JSON lines.")] = None,
     separator: Annotated[str, typer.Option("--separator", help="Separates several classes in a file's cell.")] = "|",
     project: Project = "default",
@@ -54,20 +61,34 @@ def send(
     observe_time. Rows that are wrong are told, and the others are committed.
     """
     if file is not None:
-        return _send_file(model, file, separator, source, project)
+        return _send_file(model, file, separator, source, project, request_id)
     if not (prediction or feature):
         raise Mistake("Say what the feedback is about: --prediction, --feature, or --file.")
     if event_id and len(prediction or []) > 1:
         raise Mistake("--event-id names one event: give it with one --prediction.")
     features = pairs(feature or [], "--feature") or None
     about = [{"prediction_id": one.strip() or None, "features": features} for one in prediction or [""]]
-    with connect(project) as client:
-        said = {"class_names": class_name or [], "source": source, "event_id": event_id}
-        ids = client.send_feedback(model, [{**one, **said} for one in about])
+    said = {"class_names": class_name or [], "source": source, "event_id": event_id}
+    with connect(project) as client, _said_how_to_repeat():
+        ids = client.send_feedback(model, [{**one, **said} for one in about], request_id=request_id)
     output.done(f"Committed as event {', '.join(ids)}.")
 
 
-def _send_file(model: str, file: Path, separator: str, source: str, project: str) -> None:
+@contextmanager
+def _said_how_to_repeat() -> Iterator[None]:
+    """A call that broke off may have committed what it brought: whoever sends it again needs its id."""
+    try:
+        yield
+    except CallError as error:
+        output.fail_call(error)
+        option = next((one for one in ("request_id", "event_id") if error.facts.get(one)), "")
+        if option and error.code in OUTCOME_OPEN:
+            again = f"--{option.replace('_', '-')} {error.facts[option]}"
+            output.tell(f"Some of it may be committed. It counts once if you send the same again with {again}")
+        raise typer.Exit(code=1) from None
+
+
+def _send_file(model: str, file: Path, separator: str, source: str, project: str, request_id: str) -> None:
     rows = (_from_row(row, file, separator, source) for row in rowfiles.rows_from_file(file))
     told = 0
 
@@ -77,8 +98,8 @@ def _send_file(model: str, file: Path, separator: str, source: str, project: str
             told = so_far.committed_count
             output.tell(f"{told:,} committed")
 
-    with connect(project) as client:
-        found = client.stream_feedback(model, rows, answered=answered)
+    with connect(project) as client, _said_how_to_repeat():
+        found = client.stream_feedback(model, rows, request_id=request_id, answered=answered)
     if not found.received_count:
         raise Mistake(f"{file} has no row.")
     if not found.refused_count:

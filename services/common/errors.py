@@ -29,7 +29,8 @@ table that maps them to gRPC codes, and a test checks that every leaf is in it.
     │   ├── QuotaExceeded            this caller did what it may for now; come back after `retry_after`
     │   └── Busy                     too much at once; come back after `retry_after`
     ├── Unavailable                  an engine or a service can't be reached; come back after `retry_after`
-    │   └── EngineUnavailable
+    │   ├── EngineUnavailable
+    │   └── OutcomeUnknown           it may have taken what was sent; say how a repetition counts once
     └── Damaged                      stored bytes aren't what was stored
         └── DigestMismatch
 """
@@ -254,6 +255,19 @@ class EngineUnavailable(Unavailable):
     def __init__(self, engine: str, problem: str, *, retry_after: timedelta = timedelta(seconds=2)) -> None:
         super().__init__(f"{engine} can't be reached: {problem}. Try again in a moment.", engine=engine)
         self.problem, self.retry_after = problem, retry_after
+
+
+class OutcomeUnknown(Unavailable):
+    """An engine didn't say whether it took what was sent: that may be committed. `cure` says how a repetition counts once."""
+
+    reason = "OUTCOME_UNKNOWN"
+
+    def __init__(self, cause: EngineUnavailable, cure: str, **facts: object) -> None:
+        engine = cause.facts["engine"]
+        super().__init__(
+            f"{engine} can't be reached: {cause.problem}. What was sent may have been committed. {cure}", engine=engine, **facts
+        )
+        self.retry_after = cause.retry_after
 
 
 class Damaged(RegrowError):

@@ -17,6 +17,7 @@ from services.common.errors import (
     EngineUnavailable,
     InvalidField,
     InvalidInput,
+    OutcomeUnknown,
     QuotaExceeded,
     RegrowError,
     TooLarge,
@@ -165,7 +166,7 @@ def hints(error: RegrowError) -> Headers:
     """Headers that say how to authenticate, or when to come back."""
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="regrow"')]
-    if isinstance(error, Busy | QuotaExceeded | EngineUnavailable):
+    if isinstance(error, Busy | QuotaExceeded | EngineUnavailable | OutcomeUnknown):
         return [(b"retry-after", b"%d" % max(1, round(error.retry_after.total_seconds())))]
     return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,12 +13,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
 from regrow.events.v1 import events_pb2
-from services.common.errors import EngineUnavailable, RegrowError, TooLarge
+from regrow.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.common.errors import EngineUnavailable, OutcomeUnknown, RegrowError, TooLarge
 from services.common.events import FEEDBACK, Event, SqliteLog, events_from, read_envelope
+from services.common.rpc.status import from_rpc_error
 from services.common.spec import Task
 from services.gateway.appending import Appender
 
@@ -108,6 +112,61 @@ def test_a_batch_is_committed_whole_or_not_at_all(call, world, error) -> None:
     answer = call("POST", f"/v1/{model}/feedback:batch", json={"feedback": good})
     assert answer.json()["eventIds"] == [f"b{number}" for number in range(50)]
     assert set(committed(world, model)) == {f"b{number}" for number in range(50)}
+
+
+@pytest.fixture
+def silent(gateway, monkeypatch) -> threading.Event:
+    """While it is set, the log commits feedback and doesn't say so, as a Kafka whose acknowledgement comes too late."""
+    append, quiet = gateway.gateway._events.append, threading.Event()
+    monkeypatch.setattr(gateway.gateway._feedback._appender, "_patience", 0.1)
+
+    def unacknowledged(topic: str, events: Sequence[Event]) -> Any:
+        places = append(topic, events)
+        if topic == FEEDBACK and quiet.is_set():
+            raise EngineUnavailable("events", "it didn't answer in time")
+        return places
+
+    monkeypatch.setattr(gateway.gateway._events, "append", unacknowledged)
+    return quiet
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "given"),
+    [
+        ("feedback", {"predictionId": "p", "classNames": ["ham"]}, "event_id"),
+        ("feedback:batch", {"feedback": [{"predictionId": f"p{n}", "classNames": ["ham"]} for n in range(3)]}, "request_id"),
+        ("feedback:stream", {"feedback": [{"predictionId": f"p{n}", "classNames": ["ham"]} for n in range(3)]}, "request_id"),
+        ("feedback:stream", {"feedback": [{"predictionId": "p", "classNames": ["ham"]}], "atomic": True}, "request_id"),
+    ],
+)
+def test_what_may_be_committed_is_told_with_the_id_that_makes_a_repetition_count_once(
+    call, world, silent, path: str, body: dict[str, Any], given: str
+) -> None:
+    model = world.champion(f"silent-{secrets.token_hex(3)}")
+    silent.set()
+    failed = call("POST", f"/v1/{model}/{path}", json=body)
+    (info,) = (one for one in failed.json()["error"]["details"] if one["@type"].endswith("ErrorInfo"))
+    assert (failed.status_code, info["reason"], failed.headers["retry-after"]) == (503, "OUTCOME_UNKNOWN", "2")
+    known = info["metadata"][given]
+    message = failed.json()["error"]["message"]
+    assert "may have been committed. Send" in message and known in message
+    before = set(committed(world, model))
+    assert before and all(one.startswith(known) for one in before)
+    silent.clear()
+    assert call("POST", f"/v1/{model}/{path}", json={**body, given: known}).status_code == 200
+    assert set(committed(world, model)) == before
+
+
+def test_over_grpc_the_details_of_what_may_be_committed_have_its_id(gateway, admin, world, silent) -> None:
+    model = world.champion("silent-grpc")
+    silent.set()
+    request = gateway_pb2.SendFeedbackRequest(parent=model, feedback={"prediction_id": "p", "class_names": ["ham"]})
+    with grpc.insecure_channel(gateway.grpc) as channel, pytest.raises(grpc.RpcError) as failed:
+        stub = gateway_pb2_grpc.FeedbackServiceStub(channel)
+        stub.SendFeedback(request, metadata=(("authorization", f"Bearer {admin}"),), timeout=30)
+    told = from_rpc_error(failed.value)
+    assert isinstance(told, OutcomeUnknown) and told.retry_after
+    assert set(committed(world, model)) == {told.facts["event_id"]}
 
 
 class Log:

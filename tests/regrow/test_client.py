@@ -146,6 +146,28 @@ def test_feedback_is_repeated_under_the_same_event_ids(client: Client, gateway: 
     assert gateway.requests[0].feedback[1].features["text"] == "x"
 
 
+def test_feedback_that_the_client_gives_up_has_the_id_to_send_it_again_with(gateway: Any, refusal: Any) -> None:
+    def away(_: Any) -> Any:
+        raise refusal(grpc.StatusCode.UNAVAILABLE, "The log is away.", retry=0.01)
+
+    for method in ("SendFeedback", "BatchSendFeedback", "StreamFeedback"):
+        gateway.on(method, away)
+    one: dict[str, Any] = {"prediction_id": "p", "class_names": "spam"}
+    with regrow.Client(gateway.address, key="k", retry_for=0) as client:
+        for call in (lambda: client.send_feedback("m", [one]), lambda: client.send_feedback("m", [one, one]),
+                     lambda: client.stream_feedback("m", [one, one])):  # fmt: skip
+            with pytest.raises(CallError) as given_up:
+                call()
+            known = given_up.value.facts.get("event_id") or given_up.value.facts["request_id"]
+            sent = gateway.requests[-1]
+            pieces = [piece for request in sent for piece in request.feedback] if isinstance(sent, list) else sent.feedback
+            ids = [piece.event_id for piece in ([pieces] if isinstance(pieces, gateway_pb2.Feedback) else pieces)]
+            assert ids in ([known], [f"{known}-0", f"{known}-1"])
+        with pytest.raises(CallError):
+            client.send_feedback("m", [one, one], request_id="mine")
+    assert [piece.event_id for piece in gateway.requests[-1].feedback] == ["mine-0", "mine-1"]
+
+
 def test_moving_an_alias_is_never_repeated(client: Client, gateway: Any, refusal: Any) -> None:
     gateway.on("GetAlias", failing(1, refusal(grpc.StatusCode.NOT_FOUND, "There is none."), None))
     gateway.on(

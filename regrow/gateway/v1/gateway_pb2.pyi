@@ -153,12 +153,14 @@ class SendFeedbackResponse(_message.Message):
     def __init__(self, event_id: _Optional[str] = ...) -> None: ...
 
 class BatchSendFeedbackRequest(_message.Message):
-    __slots__ = ("parent", "feedback")
+    __slots__ = ("parent", "feedback", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     FEEDBACK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     parent: str
     feedback: _containers.RepeatedCompositeFieldContainer[Feedback]
-    def __init__(self, parent: _Optional[str] = ..., feedback: _Optional[_Iterable[_Union[Feedback, _Mapping]]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., feedback: _Optional[_Iterable[_Union[Feedback, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class BatchSendFeedbackResponse(_message.Message):
     __slots__ = ("event_ids",)

@@ -184,15 +184,18 @@ class FeedbackServiceServicer:
     def SendFeedback(self, request, context):
         """Sends one piece of feedback. An answer means that it is committed to the event log. Idempotent by `event_id`.
         Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a class that the model doesn't have, or where neither a
-        prediction nor features are named; `RESOURCE_EXHAUSTED` with a retry time where too much waits to be written, and
-        `UNAVAILABLE` with one while the log can't be written. Nothing that was refused is committed.
+        prediction nor features are named; `RESOURCE_EXHAUSTED` with a retry time where too much waits to be written; nothing is
+        committed then. Returns `UNAVAILABLE` with one while the log can't be written: where its reason is `OUTCOME_UNKNOWN`, the
+        event may have been committed all the same, as it may where no answer comes at all. Send it again with the same `event_id`,
+        and it counts once; where none was sent, the error's `ErrorInfo` has the one that was made, as `event_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchSendFeedback(self, request, context):
-        """Sends many: all are committed, or none; the answer names each that is wrong. Returns what SendFeedback does.
+        """Sends many: all are committed, or none; the answer names each that is wrong. Returns what SendFeedback does. After
+        `OUTCOME_UNKNOWN` some or all may have been committed: send the batch again with the `request_id` of the `ErrorInfo`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,7 +209,8 @@ class FeedbackServiceServicer:
         or with `Accept: application/x-ndjson` one line for each part, which must then be read while the body is sent. In CSV,
         the columns `event_id`, `prediction_id`, `class`, `source` and `observe_time` are so named; all others are features.
         Returns `NOT_FOUND` for an unknown model, `INVALID_ARGUMENT` for a file that can't be read on, and for anything wrong in
-        an atomic stream; `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as SendFeedback does.
+        an atomic stream; `RESOURCE_EXHAUSTED` and `UNAVAILABLE` as SendFeedback does: after `OUTCOME_UNKNOWN`, what no answer
+        counted may have been committed. Send the stream again from its beginning with the `request_id` of the `ErrorInfo`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,6 +70,7 @@ CODES: dict[type[RegrowError], grpc.StatusCode] = {
     errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Busy: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.EngineUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
     errors.DigestMismatch: grpc.StatusCode.DATA_LOSS,
     InternalFailure: grpc.StatusCode.INTERNAL,
     # A branch raised as such still says the right thing.
@@ -264,7 +265,7 @@ def _made(kind: type[RegrowError], status: status_pb2.Status) -> RegrowError:
     RegrowError.__init__(error, status.message)
     if retry := detail(status, error_details_pb2.RetryInfo()):
         error.retry_after = retry.retry_delay.ToTimedelta()
-    elif issubclass(kind, errors.Busy | errors.QuotaExceeded | EngineUnavailable):
+    elif issubclass(kind, errors.Busy | errors.QuotaExceeded | EngineUnavailable | errors.OutcomeUnknown):
         error.retry_after = timedelta(seconds=2)
     if issubclass(kind, errors.InvalidField | errors.InvalidFields):
         bad = detail(status, error_details_pb2.BadRequest()) or error_details_pb2.BadRequest()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.errors import FieldProblem, InvalidField, InvalidFields
+from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, InvalidFields, OutcomeUnknown
 from services.common.names import parse
 from services.gateway.feedback.checking import is_plain, problems
 from services.gateway.feedback.writing import Batch, Writer, new_id
@@ -23,23 +24,44 @@ class Feedback:
         self._writer = writer
 
     async def send(self, request: gateway_pb2.SendFeedbackRequest) -> gateway_pb2.SendFeedbackResponse:
-        """Commits one. Raises `InvalidField`, `Busy`, `EngineUnavailable`, and what `Serving.find` does."""
-        (event_id,) = await self._accept(request.parent, [request.feedback], ["feedback."])
+        """Commits one. Raises `InvalidField`, `Busy`, `EngineUnavailable`, `OutcomeUnknown`, and what `Serving.find` does."""
+        event_id = request.feedback.event_id.strip() or new_id()
+        committed = await self._begin(request.parent, [request.feedback], ["feedback."], [event_id])
+        try:
+            await committed
+        except EngineUnavailable as error:
+            cure = f"Send it again with event_id '{event_id}', so that it counts once."
+            raise OutcomeUnknown(error, cure, event_id=event_id) from None
         return gateway_pb2.SendFeedbackResponse(event_id=event_id)
 
     async def batch_send(self, request: gateway_pb2.BatchSendFeedbackRequest) -> gateway_pb2.BatchSendFeedbackResponse:
         """Commits all or none. Raises `InvalidFields` that names each wrong one, and what `send` does."""
+        request_id = request_id_of(request.request_id)
         prefixes = [f"feedback[{index}]." for index in range(len(request.feedback))]
-        event_ids = await self._accept(request.parent, request.feedback, prefixes)
-        return gateway_pb2.BatchSendFeedbackResponse(event_ids=event_ids)
+        ids = [one.event_id.strip() or f"{request_id}-{index}" for index, one in enumerate(request.feedback)]
+        committed = await self._begin(request.parent, request.feedback, prefixes, ids)
+        try:
+            await committed
+        except EngineUnavailable as error:
+            cure = f"Send the batch again with request_id '{request_id}', so that each event of it counts once."
+            raise OutcomeUnknown(error, cure, request_id=request_id) from None
+        return gateway_pb2.BatchSendFeedbackResponse(event_ids=ids)
 
-    async def _accept(self, parent: str, sent: Sequence[gateway_pb2.Feedback], prefixes: Sequence[str]) -> list[str]:
+    async def _begin(
+        self, parent: str, sent: Sequence[gateway_pb2.Feedback], prefixes: Sequence[str], ids: Sequence[str]
+    ) -> asyncio.Future[None]:
+        """Checks all and hands them over; the future tells when they are committed."""
         parse(MODEL, parent, "parent")
         loaded = await self._serving.find(parent)
         refuse(all_problems(sent, prefixes, loaded))
-        ids = [one.event_id.strip() or new_id() for one in sent]
-        await self._writer.begin(Batch(parent, sent, ids, loaded.bundle.spec, size=sum(one.ByteSize() for one in sent)))
-        return ids
+        return self._writer.begin(Batch(parent, sent, ids, loaded.bundle.spec, size=sum(one.ByteSize() for one in sent)))
+
+
+def request_id_of(sent: str) -> str:
+    """The caller's where it sent one, else a new one. Raises `InvalidField`."""
+    if "\0" in sent:
+        raise InvalidField("request_id", "must have no NUL.")
+    return sent.strip() or new_id()
 
 
 def all_problems(sent: Sequence[gateway_pb2.Feedback], prefixes: Sequence[str], loaded: Loaded) -> list[FieldProblem]:

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, RegrowError
+from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, OutcomeUnknown, RegrowError
 from services.common.names import parse
 from services.gateway.feedback.checking import is_plain, problems
-from services.gateway.feedback.door import MODEL, refuse
+from services.gateway.feedback.door import MODEL, refuse, request_id_of
 from services.gateway.feedback.files import Part, read_file
-from services.gateway.feedback.writing import Batch, Writer, new_id
+from services.gateway.feedback.writing import Batch, Writer
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.serving import Serving
 
@@ -102,16 +102,15 @@ class FeedbackStreams:
     ) -> AsyncIterator[gateway_pb2.StreamFeedbackResponse]:
         parse(MODEL, first.parent, "parent")
         await self._serving.find(first.parent)
-        if "\0" in first.request_id:
-            raise InvalidField("request_id", "must have no NUL.")
+        request_id = request_id_of(first.request_id)
         if first.atomic:
-            yield await self._whole(first, parts)
+            yield await self._whole(first.parent, request_id, parts)
             return
         queue: asyncio.Queue[_Taken | RegrowError | None] = asyncio.Queue(_MOST_PARTS)
-        reading = asyncio.ensure_future(self._read(first, parts, queue))
+        reading = asyncio.ensure_future(self._read(first.parent, request_id, parts, queue))
         self._reading.add(reading)
         try:
-            async for answer in _acknowledged(queue):
+            async for answer in _acknowledged(queue, request_id):
                 yield answer
         finally:
             self._reading.discard(reading)
@@ -121,14 +120,15 @@ class FeedbackStreams:
 
     async def _read(
         self,
-        first: gateway_pb2.StreamFeedbackRequest,
+        parent: str,
+        request_id: str,
         parts: AsyncIterator[Part],
         queue: asyncio.Queue[_Taken | RegrowError | None],
     ) -> None:
         begun = 0
         try:
             async for part in parts:
-                await queue.put(await self._take(first, part, begun))
+                await queue.put(await self._take(parent, request_id, part, begun))
                 begun += len(part.pieces)
         except RegrowError as error:
             await queue.put(error)
@@ -139,20 +139,18 @@ class FeedbackStreams:
         else:
             await queue.put(None)
 
-    async def _take(self, first: gateway_pb2.StreamFeedbackRequest, part: Part, begun: int) -> _Taken:
-        loaded = await self._serving.find(first.parent)
-        good, ids, refused = _sorted(first.request_id, part, begun, loaded)
+    async def _take(self, parent: str, request_id: str, part: Part, begun: int) -> _Taken:
+        loaded = await self._serving.find(parent)
+        good, ids, refused = _sorted(request_id, part, begun, loaded)
         committed = None
         if good:
-            batch = Batch(first.parent, good, ids, loaded.bundle.spec, size=part.size)
+            batch = Batch(parent, good, ids, loaded.bundle.spec, size=part.size)
             committed = await self._writer.begin_patiently(batch)
         return _Taken(
             received=len(part.pieces), refused=refused, refused_count=len(part.pieces) - len(good), committed=committed
         )
 
-    async def _whole(
-        self, first: gateway_pb2.StreamFeedbackRequest, parts: AsyncIterator[Part]
-    ) -> gateway_pb2.StreamFeedbackResponse:
+    async def _whole(self, parent: str, request_id: str, parts: AsyncIterator[Part]) -> gateway_pb2.StreamFeedbackResponse:
         pieces: list[gateway_pb2.Feedback | FieldProblem] = []
         lines: list[int] = []
         size = 0
@@ -165,11 +163,12 @@ class FeedbackStreams:
                     "atomic",
                     f"a stream that is committed whole has {MOST_ATOMIC:,} pieces and 64 MiB at most. Send it in parts.",
                 )
-        loaded = await self._serving.find(first.parent)
-        good, ids, refused = _sorted(first.request_id, Part(pieces=pieces, size=size, lines=lines), 0, loaded)
+        loaded = await self._serving.find(parent)
+        good, ids, refused = _sorted(request_id, Part(pieces=pieces, size=size, lines=lines), 0, loaded)
         refuse([FieldProblem(field=f"{_place(one)}.{one.field}", problem=one.problem) for one in refused])
         if good:
-            await self._writer.begin(Batch(first.parent, good, ids, loaded.bundle.spec, size=size))
+            committed = self._writer.begin(Batch(parent, good, ids, loaded.bundle.spec, size=size))
+            await _committed(committed, request_id)
         return gateway_pb2.StreamFeedbackResponse(received_count=len(good), committed_count=len(good))
 
 
@@ -188,8 +187,17 @@ async def total(answers: AsyncIterator[gateway_pb2.StreamFeedbackResponse]) -> g
     return last
 
 
+async def _committed(future: asyncio.Future[None], request_id: str) -> None:
+    """Raises `OutcomeUnknown` where the log didn't say in time whether it took the part."""
+    try:
+        await future
+    except EngineUnavailable as error:
+        cure = f"Send the stream again from its beginning with request_id '{request_id}', so that each event of it counts once."
+        raise OutcomeUnknown(error, cure, request_id=request_id) from None
+
+
 async def _acknowledged(
-    queue: asyncio.Queue[_Taken | RegrowError | None],
+    queue: asyncio.Queue[_Taken | RegrowError | None], request_id: str
 ) -> AsyncIterator[gateway_pb2.StreamFeedbackResponse]:
     """One answer for each run of parts that are committed by now; where it breaks, one for those before."""
     done = _Sum()
@@ -199,7 +207,7 @@ async def _acknowledged(
             if isinstance(taken, RegrowError):
                 raise taken
             if taken.committed is not None:
-                await taken.committed
+                await _committed(taken.committed, request_id)
         except RegrowError as error:
             failure = error
             break
@@ -239,7 +247,7 @@ def _sorted(
             found, event_id = [] if is_plain(piece, loaded) else problems(piece, loaded), piece.event_id
             if not found:
                 good.append(piece)
-                ids.append(event_id.strip() or (f"{request_id}-{index}" if request_id else new_id()))
+                ids.append(event_id.strip() or f"{request_id}-{index}")
         for one in found:
             line = part.lines[number] if part.lines else 0
             refused.append(

@@ -40,6 +40,7 @@ EXAMPLES: list[RegrowError] = [
     errors.TooLarge("The file", limit="5 MB"),
     errors.Busy("Too many runs.", retry_after=timedelta(seconds=7.5)),
     errors.EngineUnavailable("objects", "the connection failed", retry_after=timedelta(seconds=3)),
+    errors.OutcomeUnknown(errors.EngineUnavailable("events", "it is slow"), "Send it again with event_id 'e'.", event_id="e"),
     errors.DigestMismatch("The part 'graph'", expected="aa", actual="bb"),
     errors.QuotaExceeded("shop app", "10 calls a second", retry_after=timedelta(seconds=0.1), cure="Call less often."),
     errors.DeadlineExceeded("The prediction", needed=3.0, left=0.5),

@@ -213,6 +213,22 @@ def test_feedback_from_a_file_tells_features_from_labels(run: Run, gateway: Any,
     assert list(second.class_names) == ["ham", "spam"]
 
 
+def test_feedback_that_may_be_committed_says_which_option_repeats_it(
+    run: Run, gateway: Any, refusal: Any, tmp_path: Path
+) -> None:
+    def away(_: Any) -> Any:
+        raise refusal(grpc.StatusCode.UNAVAILABLE, "The log is away.", retry=5)
+
+    gateway.on("StreamFeedback", away)
+    gateway.on("SendFeedback", away)
+    (tmp_path / "labels.csv").write_text("prediction_id,class\np,yes\n")
+    code, _, err = run("feedback", "send", "m", "-f", str(tmp_path / "labels.csv"), "--request-id", "monday")
+    assert code == 1 and "The log is away." in err and "--request-id monday" in err
+    assert gateway.requests[-1][1].feedback[0].event_id == "monday-0"
+    code, _, err = run("feedback", "send", "m", "--prediction", "p", "-c", "yes")
+    assert code == 1 and f"--event-id {gateway.requests[-1].feedback.event_id}" in err
+
+
 def test_odd_feedback_is_listed_with_what_it_stands_against(run: Run, gateway: Any) -> None:
     issue = feedback_ledger_pb2.FeedbackIssue(
         event_id="e7", source="shop", class_names=["ham"], other_class_names=["spam"], other_source="desk",
