@@ -22,7 +22,10 @@ settings.load_profile("tests")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--fuzz", type=int, default=1, help="so many times the random requests of tests/hostile; over 1, others in each run"
+        "--fuzz",
+        type=int,
+        default=1,
+        help="so many times the requests of tests/hostile, up to all values in every field; over 1, other random ones in each run",
     )
 
 

@@ -11,6 +11,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hostile_system import System, running_system
+from hostile_values import Effort
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    Effort.times = config.getoption("--fuzz")
 
 
 @pytest.fixture(scope="session")
