@@ -34,7 +34,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (1, 2**64 - 1),
 }
 _DEEPEST = 2
-_A_FIELD = 4
+_A_FIELD = 8
 """Values that one field gets."""
 
 Chosen = TypeVar("Chosen")
