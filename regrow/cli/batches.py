@@ -111,18 +111,23 @@ def follow(client: Client, name: str) -> pb.BatchPrediction:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"),
         console=output.console(error=True), transient=True, disable=not output.is_watched(),
     )  # fmt: skip
-    batch = pb.BatchPrediction()
+    batch, waits = pb.BatchPrediction(), ""
     with bar:
         task = bar.add_task("Waiting", total=None, told="")
         for batch in client.watch_batch_prediction(name, every=0.5):
             total = batch.row_count or None
             bar.update(task, description=state_word(batch), total=total, completed=batch.rows_done, told=progress_of(batch))
+            if batch.waiting_for != waits and not output.is_watched():
+                output.tell(f"It waits for {batch.waiting_for}." if batch.waiting_for else "It goes on.")
+            waits = batch.waiting_for
     return batch
 
 
 def progress_of(batch: pb.BatchPrediction) -> str:
-    """`1,200 of 5,000 rows, 830 a second, 5 s left`."""
+    """`1,200 of 5,000 rows, 830 a second, 5 s left`; while it waits, for what."""
     parts = [f"{batch.rows_done:,} of {batch.row_count:,} rows"]
+    if batch.waiting_for:
+        return f"{parts[0]}; waits for {batch.waiting_for}"
     if batch.rows_per_second > 0:
         parts.append(f"{batch.rows_per_second:,.0f} a second")
     if batch.HasField("time_left"):
@@ -141,7 +146,8 @@ def show(batch: pb.BatchPrediction) -> None:
     """Prints it for a person."""
     output.facts({
         "batch": names.short(batch.name), "state": state_word(batch), "version": names.short(batch.version),
-        "data set": names.short(batch.dataset_version), "progress": progress_of(batch) if batch.row_count else "",
+        "data set": names.short(batch.dataset_version),
+        "progress": progress_of(batch) if batch.row_count or batch.waiting_for else "",
         "result": megabytes(batch.size_bytes) if batch.size_bytes else "", "attempts": batch.attempts,
         "submitted": output.when(batch.create_time), "ended": output.when(batch.end_time), "problem": batch.problem,
     })  # fmt: skip

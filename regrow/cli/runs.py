@@ -130,6 +130,7 @@ def show_run(run: pb.Run) -> None:
     output.facts({
         "run": names.short(run.name),
         "state": state_word(run.state),
+        "waits for": run.waiting_for,
         "version": names.short(run.version) if run.version else "",
         "design": run.schedule.design.template,
         "label set": names.short(run.label_set),

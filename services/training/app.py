@@ -126,6 +126,7 @@ def assemble(settings: TrainingSettings) -> Training:
         executor=settings.executor,
         concurrent_runs=settings.concurrent_runs,
         concurrent_batches=settings.concurrent_batch_predictions,
+        patience=settings.outage_patience,
     )
     runs = Runs(
         engines.database, engines.labeling, engines.registry,

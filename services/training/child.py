@@ -1,6 +1,7 @@
 """What the processes have in common that the service starts for its work: `python -m ... TASK.json`.
 
-The task file is one JSON object. Every event is one JSON line on stdout; the last line is `{"type": "result", ...}` or
+The task file is one JSON object. Every event is one JSON line on stdout, also `{"type": "waiting", "for": ...}` while the store
+of objects is away, whose `for` is empty when that is over; the last line is `{"type": "result", ...}` or
 `{"type": "error", "reason": ..., "message": ..., "facts": {...}}`. SIGTERM cancels. Exit codes: 0 done, 2 an error that the
 caller can understand (it is the last line), 3 cancelled, 4 the service that started it is gone (the pipe on stdin closed);
 anything else is a crash, whose traceback is on stderr.
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from services.common import tracing
-from services.common.errors import Cancelled, InvalidField, RegrowError
+from services.common.errors import Cancelled, EngineUnavailable, InvalidField, RegrowError
 from services.common.objects import ObjectStore, objects_from
+from services.common.objects.patient import PatientStore
 from services.common.settings import load
 from services.training.settings import TrainingSettings
+from services.training.waiting import waited_for
 
 DONE, REFUSED, CANCELLED, ORPHANED = 0, 2, 3, 4
 
@@ -42,7 +45,8 @@ def run_task(arguments: Sequence[str], name: str, span: str, work: Work) -> int:
         end_tracing = tracing.start_tracing(name, settings)
         try:
             with tracing.caused_by(tracing.from_environment(), span):
-                result = work(raw, objects_from(settings), lambda event: _write(lines, event), stop.is_set)
+                objects = _patient(settings, lines, stop)
+                result = work(raw, objects, lambda event: _write(lines, event), stop.is_set)
         finally:
             end_tracing()
     except RegrowError as error:
@@ -50,6 +54,15 @@ def run_task(arguments: Sequence[str], name: str, span: str, work: Work) -> int:
         return CANCELLED if isinstance(error, Cancelled) else REFUSED
     _write(lines, {"type": "result", **result})
     return DONE
+
+
+def _patient(settings: TrainingSettings, lines: TextIO, stop: threading.Event) -> ObjectStore:
+    """The store, waited for: hours of training aren't lost to minutes of an outage. `waiting` events say so."""
+
+    def told(error: EngineUnavailable | None) -> None:
+        _write(lines, {"type": "waiting", "for": waited_for(error) if error is not None else ""})
+
+    return PatientStore(objects_from(settings), patience=settings.outage_patience, told=told, pause=stop.wait)
 
 
 def _end_with_the_service() -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
 
 from services.common.errors import EngineUnavailable, Unavailable
+from services.training.waiting import waited_for
 
 T = TypeVar("T")
 
@@ -31,7 +33,6 @@ _REGROWTHS_AT_ONCE = 8
 _POLL_SECONDS = 0.2
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
-_PATIENCE_SECONDS = 3600.0
 _LONGEST_PAUSE = 5.0
 _OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -45,7 +46,15 @@ class Interrupted(BaseException):
 class Durable:
     """The one DBOS of this process. Register the workflows, then `start`. Safe for many threads."""
 
-    def __init__(self, *, database_url: str, executor: str, concurrent_runs: int, concurrent_batches: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        executor: str,
+        concurrent_runs: int,
+        concurrent_batches: int = 1,
+        patience: timedelta,
+    ) -> None:
         config: DBOSConfig = {
             "name": "regrow-training",
             "system_database_url": database_url,
@@ -58,6 +67,7 @@ class Durable:
         }
         DBOS(config=config)
         _log_as_we_do()
+        self._patience = patience.total_seconds()
         self._at_once = {RUNS: concurrent_runs, REGROWTHS: _REGROWTHS_AT_ONCE, BATCH_PREDICTIONS: concurrent_batches}
         self._workflows: dict[str, Callable[[str], Any]] = {}
         self._started, self._stopping = threading.Event(), threading.Event()
@@ -108,16 +118,26 @@ class Durable:
         if self._stopping.wait(seconds):
             raise Interrupted
 
-    def patiently(self, ask: Callable[[], T], seconds: float = _PATIENCE_SECONDS) -> T:
-        """Asks again and again while an engine or a service is away, for at most `seconds`."""
-        deadline, pause = time.monotonic() + seconds, 0.2
+    def patiently(self, ask: Callable[[], T], told: Callable[[str], None] | None = None) -> T:
+        """Asks again and again while an engine or a service is away, as long as patience goes.
+
+        `told` hears what is waited for, each time that it changes, and "" when that is over.
+        """
+        deadline, pause, said = time.monotonic() + self._patience, 0.2, ""
         while True:
             try:
-                return ask()
+                answer = ask()
             except Unavailable as error:
                 if time.monotonic() + pause > deadline:
                     raise
                 log.warning("waiting", problem=error.message)
+                if told is not None and waited_for(error) != said:
+                    said = waited_for(error)
+                    told(said)
+            else:
+                if told is not None and said:
+                    told("")
+                return answer
             self.pause(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -37,6 +37,9 @@ class TrainingSettings(CommonSettings):
     batch_prediction_time_limit: timedelta = timedelta(hours=24)
     """An attempt at a batch prediction that takes longer is ended."""
 
+    outage_patience: timedelta = timedelta(hours=1)
+    """How long a run, regrowth or batch prediction waits for an engine or a service that is away before it fails."""
+
     cut_time_limit: timedelta = timedelta(minutes=10)
     """How long a regrowth waits for labeling to apply the feedback before its cut."""
 

@@ -19,8 +19,10 @@ from feedback_loop import gold_rows
 from real_engines import Server
 
 from regrow import CallError, Client
+from regrow.labeling.v1.label_sets_pb2 import ListLabelSetsRequest
 from regrow.local import Local
 from regrow.local.launcher import not_ready
+from regrow.training.v1 import batch_predictions_pb2, runs_pb2
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -78,6 +80,42 @@ def test_while_minio_is_away_imports_are_refused_with_a_time_to_come_back_and_pr
         assert_refused(lambda: client.import_file(file, dataset_id="more"))
         assert client.predict(MODEL, [ROW]).predictions[0].prediction_id
     assert client.import_file(file, dataset_id="more").name == client.name("datasets", "more")
+
+
+def test_a_batch_prediction_waits_for_minio_and_says_so_and_goes_on_at_its_last_chunk(
+    engines: chaos.Engines, client: Client, tmp_path: Path
+) -> None:
+    file, rows = tmp_path / "many.csv", 60_000
+    file.write_text("text\n" + "".join(f"please look at channel number {number} of many\n" for number in range(rows)))
+    client.import_file(file, dataset_id="many")
+    name = client.create_batch_prediction("many", model=MODEL).name
+    assert until(lambda: client.get_batch_prediction(name).rows_done > 0)
+    engines.servers["minio"].kill()
+    try:
+        assert until(lambda: "the object store" in client.get_batch_prediction(name).waiting_for)
+        waiting = client.get_batch_prediction(name)
+        assert (waiting.state, waiting.problem) == (batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING, "")
+        assert 0 < waiting.rows_done < rows
+    finally:
+        engines.servers["minio"].start()
+    *_, ended = client.watch_batch_prediction(name)
+    assert (ended.state, ended.problem) == (batch_predictions_pb2.BATCH_PREDICTION_STATE_SUCCEEDED, "")
+    assert (ended.rows_done, ended.attempts, ended.waiting_for) == (rows, 1, "")
+
+
+def test_a_run_waits_for_minio_and_says_so_and_trains_then(engines: chaos.Engines, client: Client) -> None:
+    [labels] = client.label_sets.ListLabelSets.each(ListLabelSetsRequest(parent=client.name("datasets", "comments")))
+    engines.servers["minio"].kill()
+    try:
+        name = client.create_run(labels.name, model=MODEL, express=True).name
+        assert until(lambda: "the object store" in client.get_run(name).waiting_for)
+        assert client.get_run(name).state == runs_pb2.RUN_STATE_RUNNING
+    finally:
+        engines.servers["minio"].start()
+    ended = client.wait_for_run(name)
+    assert (ended.state, ended.attempts, ended.waiting_for) == (runs_pb2.RUN_STATE_SUCCEEDED, 1, ""), ended.problem
+    told = [event.message for event in client.watch_run(name)]
+    assert any(line.startswith("It waits for the object store") for line in told) and "It goes on." in told
 
 
 def test_while_postgresql_is_away_changes_are_refused_with_a_time_to_come_back_and_predictions_go_on(

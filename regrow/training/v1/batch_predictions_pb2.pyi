@@ -60,7 +60,7 @@ class ClassCount(_message.Message):
     def __init__(self, class_name: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class BatchPrediction(_message.Message):
-    __slots__ = ("name", "dataset_version", "model", "row_filter", "state", "version", "row_count", "rows_done", "rows_per_second", "time_left", "size_bytes", "class_counts", "notes", "problem", "attempts", "create_time", "start_time", "end_time")
+    __slots__ = ("name", "dataset_version", "model", "row_filter", "state", "version", "row_count", "rows_done", "rows_per_second", "time_left", "size_bytes", "class_counts", "notes", "problem", "attempts", "create_time", "start_time", "end_time", "waiting_for")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class BatchPrediction(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     dataset_version: str
     model: str
@@ -97,7 +98,8 @@ class BatchPrediction(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., dataset_version: _Optional[str] = ..., model: _Optional[str] = ..., row_filter: _Optional[_Union[RowFilter, str]] = ..., state: _Optional[_Union[BatchPredictionState, str]] = ..., version: _Optional[str] = ..., row_count: _Optional[int] = ..., rows_done: _Optional[int] = ..., rows_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., size_bytes: _Optional[int] = ..., class_counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., problem: _Optional[str] = ..., attempts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    waiting_for: str
+    def __init__(self, name: _Optional[str] = ..., dataset_version: _Optional[str] = ..., model: _Optional[str] = ..., row_filter: _Optional[_Union[RowFilter, str]] = ..., state: _Optional[_Union[BatchPredictionState, str]] = ..., version: _Optional[str] = ..., row_count: _Optional[int] = ..., rows_done: _Optional[int] = ..., rows_per_second: _Optional[float] = ..., time_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., size_bytes: _Optional[int] = ..., class_counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ..., problem: _Optional[str] = ..., attempts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., waiting_for: _Optional[str] = ...) -> None: ...
 
 class CreateBatchPredictionRequest(_message.Message):
     __slots__ = ("parent", "batch_prediction_id", "batch_prediction", "request_id")

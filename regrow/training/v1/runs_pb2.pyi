@@ -122,7 +122,7 @@ class HeadScore(_message.Message):
     def __init__(self, head: _Optional[str] = ..., score: _Optional[_Union[Score, _Mapping]] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("name", "label_set", "model", "schedule", "priority", "state", "version", "report", "problem", "create_time", "start_time", "end_time", "problem_spec", "dataset_version", "attempts")
+    __slots__ = ("name", "label_set", "model", "schedule", "priority", "state", "version", "report", "problem", "create_time", "start_time", "end_time", "problem_spec", "dataset_version", "attempts", "waiting_for")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LABEL_SET_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class Run(_message.Message):
     PROBLEM_SPEC_FIELD_NUMBER: _ClassVar[int]
     DATASET_VERSION_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     label_set: str
     model: str
@@ -153,7 +154,8 @@ class Run(_message.Message):
     problem_spec: str
     dataset_version: str
     attempts: int
-    def __init__(self, name: _Optional[str] = ..., label_set: _Optional[str] = ..., model: _Optional[str] = ..., schedule: _Optional[_Union[_designs_pb2.Schedule, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., version: _Optional[str] = ..., report: _Optional[_Union[RunReport, _Mapping]] = ..., problem: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem_spec: _Optional[str] = ..., dataset_version: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
+    waiting_for: str
+    def __init__(self, name: _Optional[str] = ..., label_set: _Optional[str] = ..., model: _Optional[str] = ..., schedule: _Optional[_Union[_designs_pb2.Schedule, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., state: _Optional[_Union[RunState, str]] = ..., version: _Optional[str] = ..., report: _Optional[_Union[RunReport, _Mapping]] = ..., problem: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem_spec: _Optional[str] = ..., dataset_version: _Optional[str] = ..., attempts: _Optional[int] = ..., waiting_for: _Optional[str] = ...) -> None: ...
 
 class HeadLoss(_message.Message):
     __slots__ = ("head", "training_loss", "selection_loss")

@@ -83,7 +83,7 @@ def _message(batch: Batch, at: datetime | None = None) -> pb.BatchPrediction:
         state=_STATES[batch.state], version=batch.version, row_count=batch.row_count, rows_done=batch.rows_done,
         rows_per_second=batch.rows_per_second(at), size_bytes=batch.size, notes=batch.notes, problem=batch.problem,
         attempts=batch.attempts, create_time=moment(batch.created), start_time=moment(batch.started),
-        end_time=moment(batch.ended),
+        end_time=moment(batch.ended), waiting_for=batch.waiting_for,
         class_counts=[pb.ClassCount(class_name=name, rows=count) for name, count in batch.counts.items()],
     )  # fmt: skip
     if (left := batch.seconds_left(at)) is not None:

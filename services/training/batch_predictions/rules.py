@@ -60,6 +60,7 @@ class Batch:
     counts: Mapping[str, int]
     notes: tuple[str, ...]
     problem: str
+    waiting_for: str
     created: datetime
     started: datetime | None
     ended: datetime | None

@@ -87,8 +87,15 @@ def start_attempt(session: Session, name: str) -> Batch:
                 reason="TOO_MANY_ATTEMPTS",
             )
         row.state, row.attempts, row.started = State.RUNNING, row.attempts + 1, row.started or now()
-        row.attempt_started, row.attempt_rows = now(), row.rows_done
+        row.attempt_started, row.attempt_rows, row.waiting_for = now(), row.rows_done, ""
     return _batch(row)
+
+
+def set_waiting(session: Session, name: str, what: str) -> None:
+    """What it waits for; empty: nothing any more."""
+    row = _row(session, name)
+    if not State(row.state).ended:
+        row.waiting_for = what
 
 
 def set_row_count(session: Session, name: str, count: int) -> None:
@@ -156,7 +163,7 @@ def cancelled(session: Session, name: str) -> None:
 
 
 def _end(row: BatchRow, state: State) -> None:
-    row.state, row.ended, row.cancelling = state, now(), False
+    row.state, row.ended, row.cancelling, row.waiting_for = state, now(), False, ""
 
 
 def _row(session: Session, name: str) -> BatchRow:
@@ -171,6 +178,6 @@ def _batch(row: BatchRow) -> Batch:
         name=row.name, dataset_version=row.dataset_version, model=row.model, version=row.version, rows=Rows(row.rows),
         label_set=row.label_set, state=State(row.state), cancelling=row.cancelling, attempts=row.attempts,
         row_count=row.row_count, rows_done=row.rows_done, size=row.size, counts=row.counts or {},
-        notes=tuple(row.notes or ()), problem=row.problem, created=row.created, started=row.started, ended=row.ended,
-        attempt_started=row.attempt_started, attempt_rows=row.attempt_rows,
+        notes=tuple(row.notes or ()), problem=row.problem, waiting_for=row.waiting_for, created=row.created,
+        started=row.started, ended=row.ended, attempt_started=row.attempt_started, attempt_rows=row.attempt_rows,
     )  # fmt: skip

@@ -1,22 +1,24 @@
 """What happens to a batch prediction once it is queued, in steps that a crash can't lose: score, finish.
 
 Scoring is taken up at the last finished chunk: each one is in the object store before it is in the database, and what is in
-neither is scored again. Finishing twice changes nothing.
+neither is scored again. Finishing twice changes nothing. While an engine or a service is away it waits where it is, and says
+so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from services.common import tracing
 from services.common.database import Database
-from services.common.errors import RegrowError
+from services.common.errors import RegrowError, Unavailable
 from services.common.objects.port import ObjectStore
 from services.training.batch_predictions import results, storage
 from services.training.batch_predictions.rules import Batch, Chunk, added
@@ -29,6 +31,8 @@ from services.training.runs.rules import State
 WORKER = "services.training.batch_predictions.worker"
 UNFORESEEN = "Something went wrong in the training service that nobody foresaw. Its log has the details under this name."
 _MOST_MESSAGE = 2_000
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -70,7 +74,7 @@ class BatchWorkflow:
         if batch.state is not State.RUNNING or batch.cancelling:
             return {"type": "cancelled"}
         log.info("batch prediction started", batch_prediction=name, attempt=batch.attempts, rows_done=batch.rows_done)
-        task = self.durable.patiently(lambda: self._task(batch))
+        task = self._patiently(name, lambda: self._task(batch))
         outcome = run_worker(
             {"task": task.to_json(), "cache_dir": str(self.work_dir / "bundles")},
             work_dir=self.work_dir / "batch_predictions" / name.replace("/", "_"),
@@ -82,6 +86,8 @@ class BatchWorkflow:
         )
         if self.durable.stopping and outcome["type"] != "result":
             raise Interrupted
+        if outcome["type"] == "result":
+            self._publish(name)
         return outcome
 
     def _start(self, name: str) -> Batch:
@@ -89,8 +95,7 @@ class BatchWorkflow:
             return storage.start_attempt(session, name)
 
     def _task(self, batch: Batch) -> ScoringTask:
-        with self.database.reading() as session:
-            done = tuple(chunk.number for chunk in storage.chunks(session, batch.name))
+        done = tuple(chunk.number for chunk in self._chunks(batch.name))
         return ScoringTask(
             bundle_digest=self.registry.version(batch.version).bundle_digest,
             manifest_key=self.labeling.dataset_version(batch.dataset_version).object_key,
@@ -100,9 +105,31 @@ class BatchWorkflow:
             done=done,
         )
 
+    def _publish(self, name: str) -> None:
+        """Names the chunks for whoever reads the object store."""
+        done = self.durable.patiently(lambda: self._chunks(name))
+        self._patiently(name, lambda: results.write_manifest(self.objects, results.root_of(name), done))
+
+    def _chunks(self, name: str) -> list[Chunk]:
+        with self.database.reading() as session:
+            return storage.chunks(session, name)
+
+    def _patiently(self, name: str, ask: Callable[[], T]) -> T:
+        """Waits as long as it takes, and says so."""
+        return self.durable.patiently(ask, lambda what: self._wait(name, what))
+
+    def _wait(self, name: str, what: str) -> None:
+        with (
+            suppress(Unavailable),
+            self.database.session() as session,
+        ):  # while it is the database that is away, nobody can look
+            storage.set_waiting(session, name, what)
+
     def _keep(self, name: str, event: Mapping[str, Any]) -> None:
         with self.database.session() as session:
             match dict(event):
+                case {"type": "waiting", "for": str() as what}:
+                    storage.set_waiting(session, name, what)
                 case {"type": "plan", "rows": int() as count}:
                     storage.set_row_count(session, name, count)
                 case {"type": "chunk", **chunk}:
@@ -116,9 +143,7 @@ class BatchWorkflow:
     def _finish(self, name: str, outcome: Mapping[str, Any]) -> None:
         with self.database.session() as session:
             if outcome["type"] == "result":
-                chunks = storage.chunks(session, name)
-                results.write_manifest(self.objects, results.root_of(name), chunks)
-                storage.succeed(session, name, [*outcome["notes"], *_unread(chunks)])
+                storage.succeed(session, name, [*outcome["notes"], *_unread(storage.chunks(session, name))])
             elif outcome["type"] == "cancelled" or outcome.get("reason") == "CANCELLED":
                 storage.cancelled(session, name)
             else:

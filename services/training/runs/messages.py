@@ -29,7 +29,8 @@ def run_to_proto(run: Run) -> pb.Run:
         dataset_version=run.dataset_version, schedule=schedule_to_proto(run.schedule, run.template, run.seed),
         priority=pb.PRIORITY_EXPRESS if run.express else pb.PRIORITY_STANDARD, state=STATES[run.state], version=run.version,
         report=report_to_proto(run.report) if run.report else None, problem=run.problem, attempts=run.attempts,
-        create_time=moment(run.created), start_time=moment(run.started), end_time=moment(run.ended),
+        waiting_for=run.waiting_for, create_time=moment(run.created), start_time=moment(run.started),
+        end_time=moment(run.ended),
     )  # fmt: skip
 
 

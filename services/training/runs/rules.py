@@ -71,6 +71,7 @@ class Run:
     version: str
     report: Mapping[str, Any]
     problem: str
+    waiting_for: str
     created: datetime
     started: datetime | None
     ended: datetime | None

@@ -110,11 +110,20 @@ def start_attempt(session: Session, name: str) -> Run:
                 reason="TOO_MANY_ATTEMPTS",
             )
         row.state, row.attempts, row.started = State.RUNNING, row.attempts + 1, row.started or now()
+        row.waiting_for = ""
         if row.attempts > 1:
             add_event(session, name, {"type": "log", "message": "Training was interrupted and starts again."})
         else:
             add_event(session, name, {"type": "state", "state": State.RUNNING})
     return _run(row)
+
+
+def set_waiting(session: Session, name: str, what: str) -> None:
+    """What it waits for, also as an event; empty: nothing any more. Repeating it changes nothing."""
+    row = _row(session, name)
+    if not State(row.state).ended and row.waiting_for != what:
+        row.waiting_for = what
+        add_event(session, name, {"type": "log", "message": f"It waits for {what}." if what else "It goes on."})
 
 
 def ask_to_cancel(session: Session, name: str) -> Run:
@@ -172,7 +181,7 @@ def _of(project: str, model: str) -> sa.Select[RunRow]:
 
 
 def _end(session: Session, row: RunRow, state: State) -> None:
-    row.state, row.ended, row.cancelling = state, now(), False
+    row.state, row.ended, row.cancelling, row.waiting_for = state, now(), False, ""
     add_event(session, row.name, {"type": "state", "state": state})
 
 
@@ -188,6 +197,6 @@ def _run(row: RunRow) -> Run:
         name=row.name, label_set=row.label_set, model=row.model, problem_spec=row.problem_spec,
         dataset_version=row.dataset_version, template=row.template, schedule=from_json(row.schedule), seed=row.seed,
         origin=row.origin, express=row.express, state=State(row.state), cancelling=row.cancelling, attempts=row.attempts,
-        version=row.version, report=row.report or {}, problem=row.problem, created=row.created, started=row.started,
-        ended=row.ended,
+        version=row.version, report=row.report or {}, problem=row.problem, waiting_for=row.waiting_for,
+        created=row.created, started=row.started, ended=row.ended,
     )  # fmt: skip

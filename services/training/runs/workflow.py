@@ -1,23 +1,25 @@
 """What happens to a run once it is queued, in steps that a crash can't lose: train, register, finish.
 
 Each step is idempotent. Training starts again from its beginning after a crash; registering answers the same version for the
-same run; finishing twice changes nothing. A step's outcome is plain data: `result`, `cancelled`, or `error` with a message.
+same run; finishing twice changes nothing. While an engine or a service is away it waits where it is, and says so. A step's
+outcome is plain data: `result`, `cancelled`, or `error` with a message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 import regrow
 from services.common import tracing
 from services.common.database import Database
-from services.common.errors import RegrowError
+from services.common.errors import RegrowError, Unavailable
 from services.training import designs
 from services.training.durable import Durable, Interrupted
 from services.training.fit import TrainingTask
@@ -27,6 +29,8 @@ from services.training.runs.handlers import Signal
 from services.training.runs.messages import rank_of, scores_of
 from services.training.runs.process import run_worker
 from services.training.runs.rules import Run, State
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -77,7 +81,7 @@ class RunWorkflow:
         if run.state is not State.RUNNING or run.cancelling:
             return {"type": "cancelled"}
         log.info("run started", run=name, attempt=run.attempts)
-        task = self.durable.patiently(lambda: self._task(run))
+        task = self._patiently(name, lambda: self._task(run))
         outcome = run_worker(
             {"task": task.to_json(), "cache_dir": str(self.work_dir / "cache")},
             work_dir=self.work_dir / "runs" / name.replace("/", "_"),
@@ -113,25 +117,43 @@ class RunWorkflow:
 
         def write() -> None:
             with self.database.session() as session:
-                storage.add_event(session, name, event)
+                if event.get("type") == "waiting":
+                    storage.set_waiting(session, name, str(event["for"]))
+                else:
+                    storage.add_event(session, name, event)
 
         self.durable.patiently(write)
         self.signal.notify()
 
+    def _patiently(self, name: str, ask: Callable[[], T]) -> T:
+        """Waits as long as it takes, and says so."""
+        return self.durable.patiently(ask, lambda what: self._wait(name, what))
+
+    def _wait(self, name: str, what: str) -> None:
+        with (
+            suppress(Unavailable),
+            self.database.session() as session,
+        ):  # while it is the database that is away, nobody can look
+            storage.set_waiting(session, name, what)
+        self.signal.notify()
+
     def _is_cancelling(self, name: str) -> bool:
-        with self.database.reading() as session:
-            run = storage.get_run(session, name)
+        run = self._read(name)
         return run.cancelling or run.state.ended
 
-    def _register(self, name: str, outcome: Outcome) -> Outcome:
+    def _read(self, name: str) -> Run:
         with self.database.reading() as session:
-            run = storage.get_run(session, name)
-        version = self.durable.patiently(
+            return storage.get_run(session, name)
+
+    def _register(self, name: str, outcome: Outcome) -> Outcome:
+        run = self.durable.patiently(lambda: self._read(name))
+        version = self._patiently(
+            name,
             lambda: self.registry.register(
                 model=run.model, bundle_digest=outcome["bundle_digest"], run=name,
                 receipt={**outcome["receipt"], "schedule": designs.to_json(run.schedule), "seed": run.seed},
                 scores=scores_of(outcome["report"]), request_id=request_id_of("run", name),
-            )
+            ),
         )  # fmt: skip
         return {"version": version}
 

@@ -581,6 +581,17 @@ def test_a_batch_prediction_that_failed_ends_with_what_to_do(run: Run, gateway: 
     assert run("batch", "create", "reviews", "buy", "-o", "scores.xlsx")[0] == 1
 
 
+def test_a_batch_prediction_that_waits_for_an_engine_says_so_once_and_when_it_goes_on(run: Run, gateway: Any) -> None:
+    running = batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING
+    waits = scored(running, rows_done=300, waiting_for="the object store")
+    states = iter([waits, waits, scored(running, rows_done=300), scored()])
+    gateway.on("GetBatchPrediction", lambda _: next(states))
+    err = run("batch", "get", "b1", "--watch")[2]
+    assert (err.count("It waits for the object store."), err.count("It goes on.")) == (1, 1)
+    gateway.on("GetBatchPrediction", lambda _: waits)
+    assert "300 of 1,200 rows; waits for the object store" in run("batch", "get", "b1")[1]
+
+
 def test_batch_predictions_are_listed_shown_and_cancelled(run: Run, gateway: Any) -> None:
     running = scored(batch_predictions_pb2.BATCH_PREDICTION_STATE_RUNNING, rows_done=300, rows_per_second=100.0)
     running.time_left.FromSeconds(9)

@@ -90,6 +90,21 @@ def test_a_second_attempt_is_counted_and_said(database: Database) -> None:
     assert "interrupted" in said[-1]["message"]
 
 
+def test_what_a_run_waits_for_is_kept_and_said_once_until_it_goes_on_or_ends(database: Database) -> None:
+    name = add_run(database, "a")
+    for what in ("the object store", "the object store", "", "", "labeling"):
+        with database.session() as session:
+            runs.set_waiting(session, name, what)
+    with database.reading() as session:
+        said = [e.event["message"] for e in runs.events_after(session, name, 0) if e.event["type"] == "log"]
+    assert said == ["It waits for the object store.", "It goes on.", "It waits for labeling."]
+    assert read(database, name).waiting_for == "labeling"
+    with database.session() as session:
+        runs.fail(session, name, "no")
+        runs.set_waiting(session, name, "the object store")
+    assert read(database, name).waiting_for == ""
+
+
 def test_a_run_that_is_interrupted_again_and_again_is_given_up(database: Database) -> None:
     name = add_run(database, "a")
     with pytest.raises(FailedPrecondition, match="25 times"):
