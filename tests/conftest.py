@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz",
         type=int,
         default=1,
-        help="so many times the requests of tests/hostile, up to all values in every field; over 1, other random ones in each run",
+        help="so many times the requests of tests/hostile, up to all values in every field; over 1, others at random",
     )
 
 
