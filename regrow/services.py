@@ -121,8 +121,8 @@ class KeyService:
             gateway_pb2.CreateKeyResponse,
         )
         """Creates a key. The secret is in this answer and nowhere else: only its hash is kept. Returns `INVALID_ARGUMENT`
-        for an expiry in the past and for models with another role than viewer, `PERMISSION_DENIED` for a project of
-        others.
+        for an expiry in the past, for no display name or one with control characters, and for models with another role
+        than viewer, `PERMISSION_DENIED` for a project of others, `NOT_FOUND` for a project or a model that doesn't exist.
         """
         self.GetKey: Unary[gateway_pb2.GetKeyRequest, gateway_pb2.Key] = Unary(
             channel, calls, "/regrow.gateway.v1.KeyService/GetKey", gateway_pb2.GetKeyRequest, gateway_pb2.Key
@@ -139,7 +139,8 @@ class KeyService:
         )
         """Changes what a key is for, when it ends, or its limits; the rest of a key never changes. Returns `NOT_FOUND`,
         `INVALID_ARGUMENT` for another field in the mask, `FAILED_PRECONDITION` where the last admin key would end,
-        `ABORTED` if `key.etag` is old.
+        `ABORTED` if `key.etag` is old, `PERMISSION_DENIED` for the limits of the key that calls, unless it is an admin's
+        of all projects.
         """
         self.RotateKey: Unary[gateway_pb2.RotateKeyRequest, gateway_pb2.RotateKeyResponse] = Unary(
             channel,
@@ -149,8 +150,9 @@ class KeyService:
             gateway_pb2.RotateKeyResponse,
         )
         """Gives a key a new secret, which is in this answer and nowhere else. The one before stays good for `grace`, so that
-        an app can change over; one that was replaced earlier ends. Returns `NOT_FOUND` for an unknown key,
-        `FAILED_PRECONDITION` for one that is revoked or has expired.
+        an app can change over. Returns `NOT_FOUND` for an unknown key, `FAILED_PRECONDITION` for one that is revoked or
+        has expired, and, with reason `FORMER_SECRET_GOOD`, while the secret before the last rotation is good: with a
+        grace of zero, both end at once.
         """
         self.RevokeKey: Unary[gateway_pb2.RevokeKeyRequest, gateway_pb2.Key] = Unary(
             channel, calls, "/regrow.gateway.v1.KeyService/RevokeKey", gateway_pb2.RevokeKeyRequest, gateway_pb2.Key

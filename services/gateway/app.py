@@ -133,10 +133,13 @@ class Gateway:
         inference = Inference(self.serving, residents, batches)
         self._system = System(self._upstreams, self._follower, inference, self._predictions, checks, events)
         self._trail = Trail(database, events, days=settings.audit_days)
-        feedback, keys = Feedback(self.serving, self._feedback), KeyApi(Keys(database, pepper), self.keys, self._limiter)
+        projects = Projects(self._upstreams.channel("registry"))
+        feedback, keys = (
+            Feedback(self.serving, self._feedback),
+            KeyApi(Keys(database, pepper), self.keys, self._limiter, projects),
+        )
         audit, letters = AuditApi(database), EventApi(events)
         local = local_calls(self._predictor, feedback, keys, audit, self._system, letters)
-        projects = Projects(self._upstreams.channel("registry"))
         callers, streams = Callers(self.keys, self._limiter, _tokens(settings)), local_streams(self._feedback_streams)
         self._calls = Calls(callers, self._upstreams, local, projects, streams, self._trail)
         self._calls.answer_here({CREATE_BATCH: CountedBatches(self._limiter, self._calls.start).create})

@@ -21,11 +21,12 @@ from services.gateway.events import EventApi
 from services.gateway.feedback.door import Feedback
 from services.gateway.feedback.stream import FeedbackStreams
 from services.gateway.inference.prediction import Predictor
-from services.gateway.keys.handlers import Keys, Wish
+from services.gateway.keys.handlers import Keys, Wish, checked_wish
 from services.gateway.keys.ring import KeyRing
 from services.gateway.keys.rules import DEFAULT_GRACE, Key
 from services.gateway.limits.limiter import Limiter
 from services.gateway.limits.rules import Limits, until_midnight
+from services.gateway.projects import Projects
 from services.gateway.system import System
 
 _PACKAGE = "/regrow.gateway.v1."
@@ -62,8 +63,9 @@ def local_streams(feedback: FeedbackStreams) -> Mapping[str, LocalStream]:
 class KeyApi:
     """`KeyService`. The database is read and written in threads."""
 
-    def __init__(self, keys: Keys, ring: KeyRing, limiter: Limiter) -> None:
+    def __init__(self, keys: Keys, ring: KeyRing, limiter: Limiter, projects: Projects) -> None:
         self._keys = keys
+        self._projects = projects
         self._ring = ring
         self._limiter = limiter
 
@@ -74,7 +76,13 @@ class KeyApi:
             display_name=sent.display_name, role=_role_name(sent.role), projects=list(sent.projects), models=list(sent.models),
             expires=_expiry(sent), limits=_limits(sent.limits),
         )  # fmt: skip
-        key, secret = await asyncio.to_thread(self._keys.create, current_principal(), wish)
+        creator = current_principal()
+        wish = checked_wish(wish, creator, now())
+        for project in wish.projects:
+            await self._projects.check(project.removeprefix("projects/"))
+        for model in () if request.allow_missing_models else wish.models:
+            await self._projects.check_model(model, "Make the key when it is there, or with allow_missing_models.")
+        key, secret = await asyncio.to_thread(self._keys.create, creator, wish)
         self._ring.put(key)
         return gateway_pb2.CreateKeyResponse(key=self._proto(key), secret=secret)
 

@@ -58,7 +58,7 @@ def call(http: httpx.Client, admin: str) -> Call:
 def new_key(call: Call) -> Callable[..., str]:
     """The secret of a new key."""
 
-    def make(role: str, *projects: str, name: str = "") -> str:
+    def make(role: str, *projects: str, name: str = "a key of a test") -> str:
         body = {"role": role, "projects": [f"projects/{project}" for project in projects], "displayName": name}
         answer = call("POST", "/v1/keys", json=body)
         assert answer.status_code == 200, answer.text

@@ -81,7 +81,7 @@ def test_a_revoked_key_is_refused_at_once_and_the_others_stay_good(call, new_key
 def test_a_refresh_that_began_before_a_revocation_doesnt_bring_the_key_back(keys, database) -> None:
     async def story() -> None:
         ring = KeyRing(database, PEPPER)
-        key, secret = keys.create(MASTER, Wish(role="viewer"))
+        key, secret = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
         keys.create_first()
         await ring.principal(f"Bearer {secret}")
         ring.put(keys.revoke(MASTER, key.id))
@@ -95,7 +95,7 @@ def test_a_refresh_that_began_before_a_revocation_doesnt_bring_the_key_back(keys
 def test_a_key_revoked_by_another_process_is_refused_after_the_next_refresh(keys, database) -> None:
     async def story() -> None:
         ring = KeyRing(database, PEPPER)
-        key, secret = keys.create(MASTER, Wish(role="viewer"))
+        key, secret = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
         await ring.principal(f"Bearer {secret}")
         keys.revoke(MASTER, key.id)
         await ring.refresh()
@@ -107,8 +107,8 @@ def test_a_key_revoked_by_another_process_is_refused_after_the_next_refresh(keys
 
 def test_the_last_admin_key_for_all_projects_cant_be_revoked(keys) -> None:
     keys.create_first()
-    keys.create(MASTER, Wish(role="admin", projects=["projects/shop"]))
-    second, _ = keys.create(MASTER, Wish(role="admin"))
+    keys.create(MASTER, Wish(display_name="a key", role="admin", projects=["projects/shop"]))
+    second, _ = keys.create(MASTER, Wish(display_name="a key", role="admin"))
     keys.revoke(MASTER, second.id)
     with pytest.raises(FailedPrecondition) as refused:
         keys.revoke(MASTER, "first-admin")
@@ -117,7 +117,7 @@ def test_the_last_admin_key_for_all_projects_cant_be_revoked(keys) -> None:
 
 def test_of_two_admins_who_revoke_each_other_at_once_one_stays(keys) -> None:
     keys.create_first()
-    second, _ = keys.create(MASTER, Wish(role="admin"))
+    second, _ = keys.create(MASTER, Wish(display_name="a key", role="admin"))
     outcomes: list[bool] = []
 
     def revoke(key_id: str) -> None:
@@ -139,8 +139,8 @@ def test_a_key_never_makes_one_that_reaches_further(keys) -> None:
     shop = Principal(key_id="s", role="admin", projects=("shop",), name="shop")
     for projects in ([], ["projects/bank"], ["projects/shop", "projects/bank"]):
         with pytest.raises(PermissionDenied):
-            keys.create(shop, Wish(role="viewer", projects=projects))
-    keys.create(shop, Wish(role="viewer", projects=["projects/shop"]))
+            keys.create(shop, Wish(display_name="a key", role="viewer", projects=projects))
+    keys.create(shop, Wish(display_name="a key", role="viewer", projects=["projects/shop"]))
 
 
 def test_an_admin_of_some_projects_sees_and_revokes_only_keys_inside_them(call, new_key) -> None:
@@ -201,7 +201,7 @@ def test_of_two_who_change_a_key_at_once_the_second_hears_of_the_first(call, new
      ({"role": "viewer", "projects": ["projects/No"]}, "key.projects[0]"), ({"role": 17}, "key.role")],
 )  # fmt: skip
 def test_a_key_with_a_wrong_field_is_refused(call, error, body, field) -> None:
-    answer = call("POST", "/v1/keys", json=body)
+    answer = call("POST", "/v1/keys", json={"displayName": "wrong", **body})
     assert answer.status_code == 400
     assert field in error(answer)["fields"]
 
@@ -221,7 +221,7 @@ def test_the_caller_sees_itself_with_the_minute_of_its_last_use(call, new_key) -
 def test_the_last_use_is_written_in_batches(keys, database) -> None:
     async def story() -> None:
         ring = KeyRing(database, PEPPER)
-        key, secret = keys.create(MASTER, Wish(role="viewer"))
+        key, secret = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
         for _ in range(10):
             await ring.principal(f"Bearer {secret}")
         await ring.write_uses()
@@ -272,7 +272,7 @@ def test_a_gateway_with_another_pepper_says_so_until_it_has_a_key_of_its_own(key
 def test_a_key_ends_by_itself(keys, database) -> None:
     async def story() -> None:
         ring = KeyRing(database, PEPPER)
-        _, secret = keys.create(MASTER, Wish(role="viewer", expires=now() + timedelta(seconds=0.3)))
+        _, secret = keys.create(MASTER, Wish(display_name="a key", role="viewer", expires=now() + timedelta(seconds=0.3)))
         assert (await ring.principal(f"Bearer {secret}")).role == "viewer"
         await asyncio.sleep(0.4)
         for known in (ring, KeyRing(database, PEPPER)):
@@ -285,7 +285,7 @@ def test_a_key_ends_by_itself(keys, database) -> None:
 
 def test_an_admin_key_that_expires_isnt_the_last_one(keys) -> None:
     keys.create_first()
-    keys.create(MASTER, Wish(role="admin", expires=now() + timedelta(days=1)))
+    keys.create(MASTER, Wish(display_name="a key", role="admin", expires=now() + timedelta(days=1)))
     with pytest.raises(FailedPrecondition):
         keys.revoke(MASTER, "first-admin")
 
@@ -293,7 +293,7 @@ def test_an_admin_key_that_expires_isnt_the_last_one(keys) -> None:
 def test_a_rotated_key_has_two_secrets_for_a_while_and_then_one(keys, database) -> None:
     async def story() -> None:
         ring = KeyRing(database, PEPPER)
-        key, first = keys.create(MASTER, Wish(role="viewer"))
+        key, first = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
         await ring.principal(f"Bearer {first}")
         rotated, second = keys.rotate(MASTER, key.id, timedelta(seconds=0.4))
         ring.put(rotated)
@@ -308,10 +308,32 @@ def test_a_rotated_key_has_two_secrets_for_a_while_and_then_one(keys, database) 
     asyncio.run(story())
 
 
+def test_a_second_rotation_within_the_grace_takes_no_secret_away_that_was_promised(keys, database) -> None:
+    async def story() -> None:
+        ring = KeyRing(database, PEPPER)
+        key, first = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
+        rotated, second = keys.rotate(MASTER, key.id, timedelta(hours=1))
+        with pytest.raises(FailedPrecondition) as refused:
+            keys.rotate(MASTER, key.id, timedelta(hours=2))
+        assert (
+            refused.value.reason == "FORMER_SECRET_GOOD" and f"{rotated.former.until:%Y-%m-%d %H:%M}" in refused.value.message
+        )
+        for secret in (first, second):
+            assert (await ring.principal(f"Bearer {secret}")).key_id == key.id
+        ended, third = keys.rotate(MASTER, key.id, timedelta())
+        ring.put(ended)
+        for secret in (first, second):
+            with pytest.raises(Unauthenticated):
+                await ring.principal(f"Bearer {secret}")
+        assert (await ring.principal(f"Bearer {third}")).key_id == key.id
+
+    asyncio.run(story())
+
+
 def test_a_rotation_without_grace_ends_the_secret_before_at_once_in_every_process(keys, database) -> None:
     async def story() -> None:
         here, there = KeyRing(database, PEPPER), KeyRing(database, PEPPER)
-        key, first = keys.create(MASTER, Wish(role="viewer"))
+        key, first = keys.create(MASTER, Wish(display_name="a key", role="viewer"))
         for ring in (here, there):
             await ring.principal(f"Bearer {first}")
         rotated, second = keys.rotate(MASTER, key.id, timedelta())
@@ -326,7 +348,7 @@ def test_a_rotation_without_grace_ends_the_secret_before_at_once_in_every_proces
 
 
 def test_a_key_is_rotated_and_ends_over_rest(call, new_key, error) -> None:
-    made = call("POST", "/v1/keys", json={"role": "viewer", "ttl": "3600s"}).json()
+    made = call("POST", "/v1/keys", json={"role": "viewer", "ttl": "3600s", "displayName": "app"}).json()
     assert made["key"]["expireTime"] and "ttl" not in made["key"]
     name = made["key"]["name"]
     rotated = call("POST", f"/v1/{name}:rotate", json={"grace": "60s"}).json()
@@ -351,14 +373,14 @@ def test_a_key_is_rotated_and_ends_over_rest(call, new_key, error) -> None:
     ],
 )
 def test_a_key_with_a_wrong_end_or_scope_is_refused(call, error, body, field) -> None:
-    answer = call("POST", "/v1/keys", json=body)
+    answer = call("POST", "/v1/keys", json={"displayName": "wrong", **body})
     assert answer.status_code == 400, answer.text
     assert field in error(answer)["fields"]
 
 
 def test_a_key_of_one_model_predicts_with_it_and_sees_nothing_else(call, world) -> None:
     mine, other = world.champion("scoped"), world.champion("unscoped")
-    secret = call("POST", "/v1/keys", json={"role": "viewer", "models": [mine]}).json()["secret"]
+    secret = call("POST", "/v1/keys", json={"role": "viewer", "models": [mine], "displayName": "scoped"}).json()["secret"]
     rows = {"rows": [{"text": "free"}]}
     assert call("POST", f"/v1/{mine}:predict", key=secret, json=rows).status_code == 200
     assert call("GET", f"/v1/{mine}/versions", key=secret).status_code == 200
@@ -372,3 +394,40 @@ def test_a_key_of_one_model_predicts_with_it_and_sees_nothing_else(call, world) 
         call("GET", "/v1/projects/shop/datasets/d", key=secret),
     ]
     assert [one.status_code for one in refused] == [403] * 4
+
+
+def test_nobody_lifts_the_limits_of_the_key_that_they_call_with(call, new_key, error) -> None:
+    own = new_key("admin", "shop")
+    name = call("GET", "/v1/caller", key=own).json()["name"]
+    for path in ("limits", "limits.rows_per_day"):
+        lifted = call("PATCH", f"/v1/{name}?update_mask={path}", key=own, json={"limits": {"rowsPerDay": 0}})
+        assert lifted.status_code == 403 and "the key that you call with" in error(lifted)["message"]
+    assert call("PATCH", f"/v1/{name}?update_mask=display_name", key=own, json={"displayName": "renamed"}).status_code == 200
+    for allowed in (new_key("admin", "shop"), None):
+        body = {"limits": {"rowsPerDay": 7}}
+        assert call("PATCH", f"/v1/{name}?update_mask=limits", key=allowed, json=body).json()["limits"] == {"rowsPerDay": "7"}
+    master = new_key("admin")
+    mine = call("GET", "/v1/caller", key=master).json()["name"]
+    assert call("PATCH", f"/v1/{mine}?update_mask=limits", key=master, json={"limits": {"burst": 9}}).status_code == 200
+
+
+def test_a_key_for_a_project_or_a_model_that_isnt_there_is_refused(call, error) -> None:
+    for scope, missing in (
+        ({"projects": ["projects/shop", "projects/nope"]}, "projects/nope"),
+        ({"models": ["projects/nope/models/m"]}, "projects/nope"),
+        ({"models": ["projects/shop/models/nope"]}, "projects/shop/models/nope"),
+    ):
+        answer = call("POST", "/v1/keys", json={"role": "viewer", "displayName": "mistyped", **scope})
+        assert answer.status_code == 404 and missing in error(answer)["message"], answer.text
+    body = {"role": "viewer", "displayName": "early", "models": ["projects/shop/models/nope"]}
+    assert call("POST", "/v1/keys?allow_missing_models=true", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", "  ", "red\x1b[31m", "two\nlines", "hid\u202eden"])
+def test_a_key_says_what_it_is_for_in_words_that_a_terminal_can_show(call, error, new_key, name) -> None:
+    answer = call("POST", "/v1/keys", json={"role": "viewer", "displayName": name})
+    assert answer.status_code == 400 and "key.display_name" in error(answer)["fields"]
+    own = call("GET", "/v1/caller", key=new_key("viewer", name="Zoë's 👩‍💻 laptop")).json()
+    assert own["displayName"] == "Zoë's 👩‍💻 laptop"
+    renamed = call("PATCH", f"/v1/{own['name']}?update_mask=display_name", json={"displayName": name})
+    assert renamed.status_code == 400 and "key.display_name" in error(renamed)["fields"]

@@ -263,10 +263,12 @@ class KeyUsage(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., feedback: _Optional[int] = ..., reset_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateKeyRequest(_message.Message):
-    __slots__ = ("key",)
+    __slots__ = ("key", "allow_missing_models")
     KEY_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MISSING_MODELS_FIELD_NUMBER: _ClassVar[int]
     key: Key
-    def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ...) -> None: ...
+    allow_missing_models: bool
+    def __init__(self, key: _Optional[_Union[Key, _Mapping]] = ..., allow_missing_models: _Optional[bool] = ...) -> None: ...
 
 class CreateKeyResponse(_message.Message):
     __slots__ = ("key", "secret")

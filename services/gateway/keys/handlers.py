@@ -22,7 +22,9 @@ from services.gateway.keys.rules import (
     Key,
     Pepper,
     check_alive,
+    check_own_limits,
     check_rotatable,
+    checked_display_name,
     checked_expiry,
     checked_models,
     checked_projects,
@@ -57,9 +59,9 @@ class Keys:
     def create(self, creator: Principal, wish: Wish) -> tuple[Key, str]:
         """Makes a key; answers it with its secret, which is kept nowhere. Raises `InvalidField`, `PermissionDenied`."""
         moment = now()
-        models, projects = checked_models(wish.models, wish.projects)
-        wish = replace(wish, role=checked_role(wish.role, models), expires=checked_expiry(wish.expires, moment), models=models)
-        key, secret = self._made(wish, checked_projects(projects, creator), moment)
+        wish = checked_wish(wish, creator, moment)
+        projects = tuple(name.removeprefix("projects/") for name in wish.projects)
+        key, secret = self._made(wish, projects, moment)
         with self._database.session() as session:
             storage.add(session, key, self._pepper.id)
         return key, secret
@@ -106,18 +108,23 @@ class Keys:
         """Changes `display_name`, `expires` or `limits`; a function is asked with what was.
 
         Raises `NotFound`, `InvalidField`, `EtagMismatch` where the key was changed since it had this etag,
-        `FailedPrecondition` for a key that is revoked, or the last one of its kind.
+        `FailedPrecondition` for a key that is revoked, or the last one of its kind, `PermissionDenied` for the limits of the
+        key that calls.
         """
         with self._database.session() as session:
             masters = storage.lock_masters(session)
             key = _visible(storage.hold(session, key_id), caller, key_id)
             check_alive(key)
+            if "limits" in changes:
+                check_own_limits(caller, key)
             if etag and etag != key.etag:
                 raise EtagMismatch(f"keys/{key_id}", sent=etag, current=key.etag)
             values = {name: value(getattr(key, name)) if callable(value) else value for name, value in changes.items()}
             changed = replace(key, **values, revision=key.revision + 1)
             if changed.expires != key.expires:
                 checked_expiry(changed.expires, now())
+            if changed.display_name != key.display_name:
+                checked_display_name(changed.display_name)
             checked(changed.limits, "key.limits")
             if key.is_master and not changed.is_master and list(masters) == [key.id]:
                 raise _last_master()
@@ -125,12 +132,15 @@ class Keys:
         return changed
 
     def rotate(self, caller: Principal, key_id: str, grace: timedelta) -> tuple[Key, str]:
-        """Gives the key a new secret; the one before ends after `grace`. Raises `NotFound`, `FailedPrecondition`."""
+        """Gives the key a new secret; the one before ends after `grace`.
+
+        Raises `NotFound`, `FailedPrecondition`: also within the grace of the last rotation, unless this one has none.
+        """
         moment = now()
         secret, prefix = new_secret()
         with self._database.session() as session:
             key = _visible(storage.hold(session, key_id), caller, key_id)
-            check_rotatable(key, moment)
+            check_rotatable(key, moment, grace)
             former = Former(prefix=key.prefix, digest=key.digest, until=moment + grace) if grace else None
             key = replace(key, prefix=prefix, digest=self._pepper.digest(secret), former=former, revision=key.revision + 1)
             storage.rotate(session, key, self._pepper.id)
@@ -162,6 +172,18 @@ class Keys:
             limits=checked(wish.limits, "key.limits"),
         )  # fmt: skip
         return key, secret
+
+
+def checked_wish(wish: Wish, creator: Principal, moment: datetime) -> Wish:
+    """The wish with the projects that it comes to; what it names may still not exist.
+
+    Raises `InvalidField`, `PermissionDenied`.
+    """
+    models, names = checked_models(wish.models, wish.projects)
+    role, name = checked_role(wish.role, models), checked_display_name(wish.display_name)
+    expires = checked_expiry(wish.expires, moment)
+    projects = [f"projects/{project}" for project in checked_projects(names, creator)]
+    return replace(wish, display_name=name, role=role, projects=projects, models=models, expires=expires)
 
 
 def _last_master() -> FailedPrecondition:

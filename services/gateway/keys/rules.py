@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,8 @@ NO_LIMITS = Limits()
 UNLIMITED = Limits(calls_per_second=0.0, burst=0, rows_per_day=0, feedback_per_day=0)
 _LONGEST_LIFE = timedelta(days=3660)
 _SECRET = re.compile(r"rg_([a-z2-7]{8})_[A-Za-z0-9_-]{43}")
+_JOINERS = "\u200c\u200d"
+"""Format characters that scripts and emoji need."""
 _PREFIX_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -117,6 +120,16 @@ def prefix_of(secret: str) -> str | None:
     return match[1] if match else None
 
 
+def checked_display_name(name: str) -> str:
+    """Raises `InvalidField` for none, and for one that a terminal wouldn't show as it is."""
+    if not name.strip():
+        raise InvalidField("key.display_name", "is missing: say what the key is for, such as 'shop backend'.")
+    unfit = next((one for one in name if one not in _JOINERS and unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp")), None)
+    if unfit is not None:
+        raise InvalidField("key.display_name", f"has a control character (U+{ord(unfit):04X}). Leave it out.")
+    return name
+
+
 def checked_role(role: str, models: Sequence[str] = ()) -> PublicRole:
     """Raises `InvalidField`."""
     if role not in RANKS:
@@ -170,11 +183,25 @@ def check_alive(key: Key) -> None:
         raise FailedPrecondition(f"Key '{key.id}' is revoked: make a new one.", reason="KEY_ENDED")
 
 
-def check_rotatable(key: Key, moment: datetime) -> None:
-    """Raises `FailedPrecondition`."""
+def check_own_limits(caller: Principal, key: Key) -> None:
+    """Raises `PermissionDenied`: a limit that its own bearer can lift is none."""
+    if caller.key_id == key.id and ALL_PROJECTS not in caller.projects:
+        raise PermissionDenied(
+            "These are the limits of the key that you call with: an admin of all projects, or another key, changes them."
+        )
+
+
+def check_rotatable(key: Key, moment: datetime, grace: timedelta) -> None:
+    """Raises `FailedPrecondition`, also where a rotation would end a secret earlier than it was said to."""
     if key.revoked is not None or (key.expires is not None and key.expires <= moment):
         ended = "is revoked" if key.revoked is not None else "has expired"
         raise FailedPrecondition(f"Key '{key.id}' {ended}: make a new one.", reason="KEY_ENDED")
+    if grace and key.former is not None and key.former.until > moment:
+        raise FailedPrecondition(
+            f"The secret before the last rotation was promised until {key.former.until:%Y-%m-%d %H:%M} UTC, and a key has two"
+            " secrets at most. Rotate again after that, or with a grace of 0, which ends all but the new one at once.",
+            reason="FORMER_SECRET_GOOD",
+        )
 
 
 def may_see(viewer: Principal, key: Key) -> bool:
