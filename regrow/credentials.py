@@ -1,7 +1,8 @@
 """Where the client and the command line find the gateway and the key: the environment, else what `regrow login` stored.
 
-`REGROW_GRPC`, `REGROW_URL`, `REGROW_KEY` and `REGROW_CA_FILE` win over the file, which only its owner can read. The file also
-keeps the admin key of each data folder that `regrow up` started for this user, so that going back to a folder needs no new key.
+`REGROW_GRPC`, `REGROW_URL`, `REGROW_KEY` and `REGROW_CA_FILE` win over all; then comes the gateway that `regrow up` runs on
+`REGROW_DATA_DIR`, where that is set; then the file, which only its owner can read. The file also keeps the admin key of each
+data folder that `regrow up` started for this user, so that going back to a folder needs no new key.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,38 @@ def credentials_file() -> Path:
 
 def stored_credentials() -> Credentials:
     """What the environment says, else the file, else a gateway on this machine without a key."""
-    stored = _read()
+    known = credentials_of_folder(Path(folder)) if (folder := os.environ.get("REGROW_DATA_DIR")) else None
+    if known is None or not known.key:
+        stored = _read()
+        known = Credentials(**{one.name: stored.get(one.name, one.default) for one in fields(Credentials)})
     return Credentials(
-        grpc_address=os.environ.get("REGROW_GRPC") or stored.get("grpc_address", GRPC_ADDRESS),
-        url=os.environ.get("REGROW_URL") or stored.get("url", URL),
-        key=os.environ.get("REGROW_KEY") or stored.get("key", ""),
-        ca_file=os.environ.get("REGROW_CA_FILE") or stored.get("ca_file", ""),
+        grpc_address=os.environ.get("REGROW_GRPC") or known.grpc_address,
+        url=os.environ.get("REGROW_URL") or known.url,
+        key=os.environ.get("REGROW_KEY") or known.key,
+        ca_file=os.environ.get("REGROW_CA_FILE") or known.ca_file,
     )
+
+
+def credentials_of_folder(data: Path) -> Credentials | None:
+    """How to reach what `regrow up` runs on a data folder, without a key where none is stored; None where nothing runs."""
+    try:
+        state = json.loads((data / "up.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return credentials_of(state, key_of_folder(data)) if isinstance(state, dict) and state.get("grpc") else None
+
+
+def credentials_of(state: Mapping[str, Any], key: str) -> Credentials:
+    """How to reach what `up.json` tells of."""
+    scheme, prefix = ("https", "https://") if state.get("tls") else ("http", "")
+    http, grpc = reachable(str(state.get("http", ""))), reachable(str(state.get("grpc", "")))
+    return Credentials(url=f"{scheme}://{http}", grpc_address=f"{prefix}{grpc}", key=key, ca_file=state.get("ca_file", ""))
+
+
+def reachable(address: str) -> str:
+    """An address to call, where one listens on all interfaces."""
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else address
 
 
 def key_for(address: str) -> str:
@@ -80,6 +106,15 @@ def store_key_of_folder(data: Path, key: str) -> Path:
     """Keeps the key of a data folder, and answers where."""
     stored = _read()
     return _write({**stored, _FOLDERS: {**stored.get(_FOLDERS, {}), str(data.absolute()): key}})
+
+
+def replace_key(old: str, new: str) -> Path | None:
+    """Puts a rotated key's new secret wherever the old one is stored, and answers where; None where it is nowhere."""
+    stored = _read()
+    folders = {folder: new if key == old else key for folder, key in stored.get(_FOLDERS, {}).items()}
+    if not old or (stored.get("key") != old and folders == stored.get(_FOLDERS, {})):
+        return None
+    return _write({**stored, "key": new if stored.get("key") == old else stored.get("key", ""), _FOLDERS: folders})
 
 
 def _read() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -16,14 +17,27 @@ from regrow import choices, local, names
 from regrow.cli import output
 from regrow.cli.options import DATA, PATIENCE, Data, Filter, Json, Mistake, OrderBy, connect, span
 from regrow.client import Client
-from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder, stored_credentials, trusting
+from regrow.credentials import (
+    Credentials,
+    credentials_of,
+    key_of_folder,
+    replace_key,
+    store_credentials,
+    store_key_of_folder,
+    stored_credentials,
+    trusting,
+)
 from regrow.gateway.v1 import gateway_pb2
-from regrow.local.launcher import credentials_of, is_running
+from regrow.local.launcher import is_running
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 
 keys = typer.Typer(help="Create, list, change, rotate and revoke API keys.", no_args_is_help=True)
 _GRPC_PORT = 8081
+CallsPerSecond = Annotated[float | None, typer.Option(min=0, help="How often it may call; 0 is no limit.")]
+Burst = Annotated[int | None, typer.Option(min=0, help="Calls that may come at once; 0 is one second's.")]
+RowsPerDay = Annotated[int | None, typer.Option(min=0, help="Rows predicted in a day, UTC; 0 is no limit.")]
+FeedbackPerDay = Annotated[int | None, typer.Option(min=0, help="Pieces of feedback in a day; 0 is no limit.")]
 
 
 def login(
@@ -35,19 +49,22 @@ def login(
     ca_file: Annotated[
         str, typer.Option("--ca-file", help="The authority (PEM) of its certificate, where the system doesn't know it.")
     ] = "",
-    check: Annotated[bool, typer.Option("--check", help="Only show who you are; store nothing.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only show who you are there; store nothing.")] = False,
 ) -> None:
-    """Store which gateway your commands talk to, and with which key, after trying both."""
-    if check:
-        return _show_caller(stored_credentials())
+    """Store which gateway your commands talk to, and with which key, after trying both.
+
+    REGROW_URL, REGROW_GRPC, REGROW_KEY and REGROW_CA_FILE beat it, and so does the Regrow that runs on REGROW_DATA_DIR.
+    """
     known = stored_credentials()
     url = (url or known.url).rstrip("/")
-    address = grpc or (_grpc_of(url) if url != known.url.rstrip("/") else known.grpc_address)
-    key = key or typer.prompt("API key", hide_input=True)
-    trusted = str(Path(ca_file).absolute()) if ca_file else known.ca_file if url == known.url.rstrip("/") else ""
+    is_known = url == known.url.rstrip("/") and grpc in ("", known.grpc_address)
+    address = grpc or (known.grpc_address if is_known else _grpc_of(url))
+    key = key or (known.key if check and is_known else "") or typer.prompt("API key", hide_input=True)
+    trusted = str(Path(ca_file).absolute()) if ca_file else known.ca_file if is_known else ""
     credentials = Credentials(url=url, grpc_address=address, key=key.strip(), ca_file=trusted)
     _show_caller(credentials)
-    output.done(f"Stored in {store_credentials(credentials)}.")
+    if not check:
+        output.done(f"Stored in {store_credentials(credentials)}.")
 
 
 def _grpc_of(url: str) -> str:
@@ -105,7 +122,14 @@ def create(
         list[str] | None,
         typer.Option("--model", "-m", help="Only predict, send feedback about and read this model. May be repeated."),
     ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Make it although a model of --model doesn't exist yet.")
+    ] = False,
     expires: Annotated[str, typer.Option("--expires", help="When it ends by itself: 90d, 12h, 30m. Default: never.")] = "",
+    calls_per_second: CallsPerSecond = None,
+    burst: Burst = None,
+    rows_per_day: RowsPerDay = None,
+    feedback_per_day: FeedbackPerDay = None,
     json: Json = False,
 ) -> None:
     """Create a key. Its secret is printed once and kept nowhere."""
@@ -114,11 +138,16 @@ def create(
     except ValueError as error:
         raise Mistake(f"--role: {error}") from None
     projects = [f"projects/{one.removeprefix('projects/')}" for one in project or []]
-    key = gateway_pb2.Key(display_name=name, role=number, projects=projects, models=_models(model or [], projects))
+    limits = gateway_pb2.KeyLimits(
+        calls_per_second=calls_per_second, burst=burst, rows_per_day=rows_per_day, feedback_per_day=feedback_per_day
+    )
+    key = gateway_pb2.Key(
+        display_name=name, role=number, projects=projects, models=_models(model or [], projects), limits=limits
+    )
     if expires:
         key.ttl.FromTimedelta(span(expires, "--expires"))
     with connect() as client:
-        made = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=key))
+        made = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=key, allow_missing_models=allow_missing))
     if json:
         return output.show_json(made)
     output.facts({"name": made.key.name, **_facts_of(made.key)})
@@ -137,10 +166,10 @@ def update(
     name: Annotated[str, typer.Argument(help="The key's name, as `regrow keys list` shows it.")],
     display_name: Annotated[str | None, typer.Option("--name", help="What it is for.")] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="When it ends, from now: 90d, 12h; or never.")] = None,
-    calls_per_second: Annotated[float | None, typer.Option(min=0, help="How often it may call; 0 is no limit.")] = None,
-    burst: Annotated[int | None, typer.Option(min=0, help="Calls that may come at once; 0 is one second's.")] = None,
-    rows_per_day: Annotated[int | None, typer.Option(min=0, help="Rows predicted in a day, UTC; 0 is no limit.")] = None,
-    feedback_per_day: Annotated[int | None, typer.Option(min=0, help="Pieces of feedback in a day; 0 is no limit.")] = None,
+    calls_per_second: CallsPerSecond = None,
+    burst: Burst = None,
+    rows_per_day: RowsPerDay = None,
+    feedback_per_day: FeedbackPerDay = None,
     json: Json = False,
 ) -> None:
     """Change what a key is for, when it ends, or how much it may do. Its secret and its rights stay."""
@@ -169,16 +198,30 @@ def rotate(
     grace: Annotated[str, typer.Option("--grace", help="How long the secret before stays good: 2h, 7d, or 0s.")] = "1d",
     json: Json = False,
 ) -> None:
-    """Give a key a new secret, printed once. The one before stays good for a while, so that an app can change over."""
+    """Give a key a new secret, printed once. The one before stays good for a while, so that an app can change over.
+
+    Where it is the key that you are logged in with, the new secret is stored, too.
+    """
     request = gateway_pb2.RotateKeyRequest(name=f"keys/{name.removeprefix('keys/')}")
     request.grace.FromTimedelta(span(grace, "--grace"))
     with connect() as client:
+        caller, used = client.keys.GetCaller(gateway_pb2.GetCallerRequest()), stored_credentials().key
         made = client.keys.RotateKey(request)
+    if made.key.name == caller.name:
+        _keep_own(used, made.secret)
     if json:
         return output.show_json(made)
     until = output.when(made.key.former_expire_time) if made.key.HasField("former_expire_time") else "it ended now"
     output.facts({"name": made.key.name, **_facts_of(made.key), "the secret before is good until": until})
     output.say(f"The new secret, shown this once:\n  {made.secret}")
+
+
+def _keep_own(old: str, new: str) -> None:
+    """The key that these commands call with has another secret from now on."""
+    if where := replace_key(old, new):
+        output.done(f"This is the key that you are logged in with: its new secret is stored in {where}.")
+    if os.environ.get("REGROW_KEY"):
+        output.warn("REGROW_KEY still holds the secret before: put the new one there.")
 
 
 @keys.command("show")

@@ -23,8 +23,7 @@ from rich.text import Text
 
 import regrow
 from regrow.cli import output
-from regrow.cli.options import DATA, Data, Json
-from regrow.client import Client
+from regrow.cli.options import DATA, Data, Json, another_gateway, client_of, credentials_for
 from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2
 from regrow.local.supervisor import SERVICES, command_for, read_state
@@ -56,7 +55,7 @@ def doctor(
     Exit code 1 where there is a problem; warnings alone are 0.
     """
     lines = [] if remote else list(_local(data))
-    lines += _remote(asked_for=remote)
+    lines += _remote(None if remote else data)
     if json:
         output.show_json([asdict(line) for line in lines])
     else:
@@ -127,19 +126,28 @@ def _failed(service: str, found: str) -> Line:
     return Line(where=service, check="check", verdict="problem", found=found, todo="Run it by hand with --check.")
 
 
-def _remote(*, asked_for: bool) -> list[Line]:
-    """What the gateway tells; where nobody asked for it alone, one that can't be asked is no problem of its own."""
-    where = "gateway (API)"
+def _remote(data: Path | None) -> list[Line]:
+    """What the gateway of a data folder tells, or, where nobody names one, that of the login alone.
+
+    Beside what the machine tells, a gateway that can't be asked is no problem of its own; one that isn't of this folder isn't
+    asked, for two systems in one report would pass for one.
+    """
+    where, known = "gateway (API)", credentials_for(data)
+    if data is not None and (other := another_gateway(known, data)):
+        todo = "Start it with `regrow up`, or ask the gateway of the login alone: `regrow doctor --remote`."
+        return [Line(where=where, check="call", verdict="warning", found=f"{other} It isn't asked.", todo=todo)]
     try:
-        with Client(retry_for=0) as client:
+        with client_of(known, retry_for=0) as client:
             asked = datetime.now(UTC)
             status = client.system.GetStatus(gateway_pb2.GetStatusRequest())
-            return list(_of_status(where, status, asked, datetime.now(UTC)))
+            address = Line(where=where, check="address", verdict="ok", found=f"It answers at {client.address}.")
+            return [address, *_of_status(where, status, asked, datetime.now(UTC))]
     except CallError as error:
         todo = "Start it with `regrow up`, or name one: `regrow login`, REGROW_GRPC."
         if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             todo = "Store a key with `regrow login`."
-        return [Line(where=where, check="call", verdict="problem" if asked_for else "warning", found=error.message, todo=todo)]
+        verdict = "problem" if data is None else "warning"
+        return [Line(where=where, check="call", verdict=verdict, found=error.message, todo=todo)]
 
 
 def _of_status(where: str, status: gateway_pb2.Status, asked: datetime, answered: datetime) -> Iterator[Line]:

@@ -17,11 +17,11 @@ from regrow import local, names
 from regrow.cli import output
 from regrow.cli.options import DATA, Data, Json, Project, connect, pairs
 from regrow.client import Client
-from regrow.credentials import Credentials, key_of_folder, store_credentials, store_key_of_folder
+from regrow.credentials import Credentials, credentials_of, key_of_folder, store_credentials, store_key_of_folder
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import feedback_ledger_pb2
 from regrow.local import LaunchError, Local
-from regrow.local.launcher import check_installed, credentials_of, is_running, refuse_unfit
+from regrow.local.launcher import check_installed, is_running, refuse_unfit
 from regrow.local.supervisor import read_state
 from regrow.paging import iterate
 from regrow.training.v1 import runs_pb2
@@ -146,7 +146,7 @@ def status(project: Project = "default", json: Json = False, data: Data = DATA) 
     """Show how the services are, which models are loaded, what feedback came, and which runs are under way."""
     if not is_running(data) and read_state(data):
         output.warn(f"The supervisor of {data.absolute()} is gone. `regrow up` cleans up after it and starts again.")
-    with connect(project) as client:
+    with connect(project, data) as client:
         system = client.system.GetStatus(gateway_pb2.GetStatusRequest())
         models = sorted({names.parent(m.version) for m in system.loaded_models if names.project_of(m.version) == project})
         feedback = [_feedback(client, model) for model in models]

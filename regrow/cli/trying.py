@@ -20,12 +20,13 @@ import typer
 from regrow import local, names
 from regrow.cli import output, rowfiles, runs, targets
 from regrow.cli.datasets import bare_name, profile_of, show_understanding, size_of, upload
-from regrow.cli.options import DATA, PATIENCE, Data, Mistake, Project, pairs
+from regrow.cli.options import DATA, PATIENCE, Data, Mistake, Project, another_gateway, pairs
 from regrow.cli.stack import announce, stop_on_signals, wait_for_stop
 from regrow.client import Client
 from regrow.credentials import (
     Credentials,
     credentials_file,
+    credentials_of,
     key_of_folder,
     store_credentials,
     store_key_of_folder,
@@ -35,7 +36,7 @@ from regrow.errors import CallError
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2, problem_specs_pb2
 from regrow.local import Local
-from regrow.local.launcher import PORTS, credentials_of, is_running
+from regrow.local.launcher import PORTS, is_running
 from regrow.local.ports import problem_of
 from regrow.local.supervisor import read_state
 from regrow.registry.v1 import registry_pb2
@@ -104,6 +105,8 @@ def gateway(data: Path) -> Iterator[Gateway]:
     known = stored_credentials()
     try:
         if known.key and _answers(known):
+            if other := another_gateway(known, data):
+                output.tell(f"{other} That of the login is asked.")
             yield Gateway(credentials=known)
             return
     except CallError as error:

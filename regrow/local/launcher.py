@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
-from regrow.credentials import Credentials
+from regrow.credentials import Credentials, credentials_of, reachable
 from regrow.local import processes
 from regrow.local.ports import free_ports, problem_of
 from regrow.local.supervisor import (
@@ -87,12 +87,12 @@ class Local:
     @property
     def url(self) -> str:
         """Where REST answers."""
-        return f"{'https' if self._door else 'http'}://{_reachable(self.environment['REGROW_GATEWAY_HTTP_ADDRESS'])}"
+        return f"{'https' if self._door else 'http'}://{reachable(self.environment['REGROW_GATEWAY_HTTP_ADDRESS'])}"
 
     @property
     def grpc_address(self) -> str:
         """Where gRPC answers: `host:port`, with `https://` before it where that is over TLS."""
-        return f"{'https://' if self._door else ''}{_reachable(self.environment['REGROW_GATEWAY_GRPC_ADDRESS'])}"
+        return f"{'https://' if self._door else ''}{reachable(self.environment['REGROW_GATEWAY_GRPC_ADDRESS'])}"
 
     @property
     def _door(self) -> str:
@@ -267,13 +267,6 @@ def _taken(data: Path) -> LaunchError:
     )
 
 
-def credentials_of(state: Mapping[str, Any], key: str) -> Credentials:
-    """How to reach what `up.json` tells of."""
-    scheme, prefix = ("https", "https://") if state.get("tls") else ("http", "")
-    http, grpc = _reachable(str(state.get("http", ""))), _reachable(str(state.get("grpc", "")))
-    return Credentials(url=f"{scheme}://{http}", grpc_address=f"{prefix}{grpc}", key=key, ca_file=state.get("ca_file", ""))
-
-
 def not_ready(url: str, certificate: str = "") -> str:
     """What a gateway lacks, in words; empty where it and every service behind it are ready.
 
@@ -336,12 +329,6 @@ def _lock(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def _reachable(address: str) -> str:
-    """An address to call, where one listens on all interfaces."""
-    host, _, port = address.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else address
 
 
 def _pinned(certificate: str) -> ssl.SSLContext | None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.cli import main
-from regrow.credentials import Credentials, store_credentials
+from regrow.credentials import (
+    Credentials,
+    credentials_file,
+    key_of_folder,
+    store_credentials,
+    store_key_of_folder,
+    stored_credentials,
+)
 from regrow.gateway.v1 import audit_pb2, gateway_pb2
 
 Run = Callable[..., tuple[int, str, str]]
@@ -51,10 +60,46 @@ def test_a_rotation_says_until_when_the_secret_before_is_good(run: Run, gateway:
         return gateway_pb2.RotateKeyResponse(key=key, secret="rg_second")
 
     gateway.on("RotateKey", rotate)
+    gateway.on("GetCaller", lambda _: gateway_pb2.Key(name="keys/mine"))
     code, out, _ = run("keys", "rotate", "abc", "--grace", "2h")
     assert code == 0
     assert "keys/abc" in out and "rg_second" in out
     assert "it ended now" in run("keys", "rotate", "keys/abc", "--grace", "0s")[1]
+    assert stored_credentials().key == "rg_secret"
+
+
+def test_who_rotates_the_key_that_they_are_logged_in_with_stays_logged_in(
+    run: Run, gateway: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rotate(request: gateway_pb2.RotateKeyRequest) -> gateway_pb2.RotateKeyResponse:
+        return gateway_pb2.RotateKeyResponse(key=gateway_pb2.Key(name=request.name), secret="rg_new")
+
+    gateway.on("RotateKey", rotate)
+    gateway.on("GetCaller", lambda _: gateway_pb2.Key(name="keys/mine"))
+    store_key_of_folder(tmp_path, "rg_secret")
+    store_key_of_folder(tmp_path / "other", "rg_other")
+    code, out, err = run("keys", "rotate", "mine")
+    assert code == 0 and "rg_new" in out and "its new secret is stored" in err
+    kept = (stored_credentials().key, key_of_folder(tmp_path), key_of_folder(tmp_path / "other"))
+    assert kept == ("rg_new", "rg_new", "rg_other")
+    monkeypatch.setenv("REGROW_KEY", "rg_elsewhere")
+    assert "REGROW_KEY still holds the secret before" in run("keys", "rotate", "mine")[2]
+    assert json.loads(credentials_file().read_text())["key"] == "rg_new"
+
+
+def test_a_key_is_made_with_limits_and_for_a_model_to_come(run: Run, gateway: Any) -> None:
+    asked = []
+
+    def create(request: gateway_pb2.CreateKeyRequest) -> gateway_pb2.CreateKeyResponse:
+        asked.append(request)
+        return gateway_pb2.CreateKeyResponse(key=request.key, secret="rg_new")
+
+    gateway.on("CreateKey", create)
+    limits = ("--calls-per-second", "2.5", "--rows-per-day", "0")
+    code, _, _ = run("keys", "create", "app", "-m", "soon", "--allow-missing", *limits)
+    assert (code, asked[0].allow_missing_models, asked[0].key.limits.calls_per_second) == (0, True, 2.5)
+    assert asked[0].key.limits.HasField("rows_per_day") and not asked[0].key.limits.HasField("burst")
+    assert run("keys", "create", "app")[0] == 0 and not asked[1].key.limits.ListFields() and not asked[1].allow_missing_models
 
 
 def test_the_list_says_what_a_key_is_good_for_and_when_it_ends(run: Run, gateway: Any) -> None:
