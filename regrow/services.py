@@ -195,6 +195,16 @@ class EventService:
         since are left out unless asked for. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have,
         `UNAVAILABLE` while the event log can't be read.
         """
+        self.GetDeadLetter: Unary[gateway_pb2.GetDeadLetterRequest, gateway_pb2.DeadLetter] = Unary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.EventService/GetDeadLetter",
+            gateway_pb2.GetDeadLetterRequest,
+            gateway_pb2.DeadLetter,
+        )
+        """Reads a dead letter with its headers and payload, as the sender wrote them. Returns `NOT_FOUND` for one that was
+        never there or is older than they are kept, `UNAVAILABLE` while the event log can't be read.
+        """
         self.ReplayDeadLetters: Unary[gateway_pb2.ReplayDeadLettersRequest, gateway_pb2.ReplayDeadLettersResponse] = Unary(
             channel,
             calls,

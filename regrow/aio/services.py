@@ -198,6 +198,16 @@ class AsyncEventService:
         since are left out unless asked for. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have,
         `UNAVAILABLE` while the event log can't be read.
         """
+        self.GetDeadLetter: AsyncUnary[gateway_pb2.GetDeadLetterRequest, gateway_pb2.DeadLetter] = AsyncUnary(
+            channel,
+            calls,
+            "/regrow.gateway.v1.EventService/GetDeadLetter",
+            gateway_pb2.GetDeadLetterRequest,
+            gateway_pb2.DeadLetter,
+        )
+        """Reads a dead letter with its headers and payload, as the sender wrote them. Returns `NOT_FOUND` for one that was
+        never there or is older than they are kept, `UNAVAILABLE` while the event log can't be read.
+        """
         self.ReplayDeadLetters: AsyncUnary[gateway_pb2.ReplayDeadLettersRequest, gateway_pb2.ReplayDeadLettersResponse] = (
             AsyncUnary(
                 channel,

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from regrow import names
 from regrow.cli import output
 from regrow.cli.options import Json, connect
 from regrow.gateway.v1 import gateway_pb2
 from regrow.paging import iterate
 
 app = typer.Typer(help="Events that no service could take: see why, and put them back.", no_args_is_help=True)
-letters = typer.Typer(help="List and replay dead letters.", no_args_is_help=True)
+letters = typer.Typer(help="List, show and replay dead letters.", no_args_is_help=True)
 app.add_typer(letters, name="dead-letters")
 
 _OWN = "regrow."
+_TOPICS = "feedback, feedback.in, predictions, registry or audit"
 
 
 def _topic(word: str) -> str:
@@ -26,7 +28,7 @@ def _topic(word: str) -> str:
 
 @letters.command("list")
 def list_letters(
-    topic: Annotated[str, typer.Option("--topic", help="Only those of this topic: feedback, predictions or registry.")] = "",
+    topic: Annotated[str, typer.Option("--topic", help=f"Only those of this topic: {_TOPICS}.")] = "",
     replayed: Annotated[bool, typer.Option("--replayed", help="Show those that were put back too.")] = False,
     most: Annotated[int, typer.Option("--most", min=1, help="Show at most this many.")] = 100,
     json: Json = False,
@@ -41,9 +43,10 @@ def list_letters(
         return output.say("No dead letters: every event was taken.")
     output.table(
         "",
-        ("topic", "at", "event", "about", "set aside", "by", "replays", "why"),
+        ("id", "topic", "at", "event", "about", "set aside", "by", "replays", "why"),
         [
             (
+                names.short(letter.name),
                 letter.topic.removeprefix(_OWN),
                 f"{letter.partition}/{letter.offset}",
                 letter.event_id,
@@ -58,9 +61,31 @@ def list_letters(
     )
 
 
+@letters.command("show")
+def show(
+    letter: Annotated[str, typer.Argument(help="Its id, as the list has it, such as 0-17.")],
+    json: Json = False,
+) -> None:
+    """Show one event that was set aside, with the reason, its headers and its payload."""
+    name = letter if letter.startswith("deadLetters/") else f"deadLetters/{letter}"
+    with connect() as client:
+        found = client.events.GetDeadLetter(gateway_pb2.GetDeadLetterRequest(name=name))
+    if json:
+        return output.show_json(found)
+    output.facts({
+        "why": found.reason, "set aside": output.when(found.create_time), "by": found.consumer_group,
+        "from": f"{found.topic}, partition {found.partition}, offset {found.offset}", "event": found.event_id,
+        "type": found.event_type, "about": found.key, "bytes": f"{found.size_bytes:,}", "put back": found.replayed or "",
+        **{f"header {name}": value for name, value in sorted(found.headers.items())},
+    })  # fmt: skip
+    if found.payload_text:
+        return output.say(f"\n{found.payload_text}")
+    output.tell("Its payload is no text and nothing that Regrow wrote; --json has its bytes, in base64.")
+
+
 @letters.command("replay")
 def replay(
-    topic: Annotated[str, typer.Argument(help="The topic that they go back to: feedback, predictions or registry.")],
+    topic: Annotated[str, typer.Argument(help=f"The topic that they go back to: {_TOPICS}.")],
     most: Annotated[int, typer.Option("--most", min=0, help="Put back at most this many. 0: all.")] = 0,
     json: Json = False,
 ) -> None:

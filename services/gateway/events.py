@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from functools import cache
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.errors import InvalidField
-from services.common.events.dead_letter import DeadLetter, dead_letters, replay, replay_positions
+from services.common.errors import InvalidField, NotFound
+from services.common.events.dead_letter import DeadLetter, dead_letters, own_headers, replay, replay_positions
 from services.common.events.port import DEAD_LETTER, TOPICS, EventLog, Offsets
+from services.common.names import parse
 from services.common.paging import Key, encode_token, page
+from services.gateway.payloads import MOST_SHOWN, identity, readable
 
+_NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 _REPLAYABLE = sorted(topic.name for topic in TOPICS if topic.name != DEAD_LETTER)
 
 
@@ -32,11 +36,27 @@ class EventApi:
             _check(request.topic)
         return await asyncio.to_thread(self._page, request)
 
+    async def get_dead_letter(self, request: gateway_pb2.GetDeadLetterRequest) -> gateway_pb2.DeadLetter:
+        """One with its payload."""
+        return await asyncio.to_thread(self._one, request.name)
+
     async def replay_dead_letters(self, request: gateway_pb2.ReplayDeadLettersRequest) -> gateway_pb2.ReplayDeadLettersResponse:
         """How many went back."""
         _check(request.topic)
         done = await asyncio.to_thread(replay, self._log, topic=request.topic, most=request.max_count or None)
         return gateway_pb2.ReplayDeadLettersResponse(replayed_count=done)
+
+    def _one(self, name: str) -> gateway_pb2.DeadLetter:
+        place = _place(name)
+        after = {**self._log.ends(DEAD_LETTER)}
+        if place is not None and place[:2] in after:
+            after[place[:2]] = place[2]
+            with closing(dead_letters(self._log, after=after)) as letters:
+                letter = next(letters, None)
+            if letter is not None and letter.record.offset == place[2]:
+                replayed = place[2] < replay_positions(self._log, letter.topic)[place[:2]]
+                return _whole(letter, replayed)
+        raise NotFound("dead letter", name, "They are kept for 90 days; ListDeadLetters names those that are there.")
 
     def _page(self, request: gateway_pb2.ListDeadLettersRequest) -> gateway_pb2.ListDeadLettersResponse:
         query = f"{request.topic} {request.show_replayed}"
@@ -67,6 +87,12 @@ def _check(topic: str) -> None:
         raise InvalidField("topic", f"must be one of {', '.join(_REPLAYABLE)}, not '{topic[:80]}'.")
 
 
+def _place(name: str) -> tuple[str, int, int] | None:
+    """Topic, partition and offset of the dead letter itself. Raises `InvalidField`."""
+    found = _NAME.fullmatch(parse("deadLetters/{dead_letter}", name)["dead_letter"])
+    return None if found is None else (DEAD_LETTER, int(found[1]), int(found[2]))
+
+
 def _offsets(token: Mapping[str, Key]) -> dict[tuple[str, int], int]:
     return {(DEAD_LETTER, int(partition)): int(offset or 0) for partition, offset in token.items()}
 
@@ -75,12 +101,20 @@ def _token(at: Offsets) -> dict[str, Key]:
     return {str(partition): offset for (_, partition), offset in at.items()}
 
 
+def _whole(letter: DeadLetter, replayed: bool) -> gateway_pb2.DeadLetter:
+    message, record = _proto(letter, replayed), letter.record
+    message.headers.update(own_headers(record))
+    message.payload, message.payload_text = record.value[:MOST_SHOWN], readable(record)
+    return message
+
+
 def _proto(letter: DeadLetter, replayed: bool) -> gateway_pb2.DeadLetter:
     record = letter.record
+    event_id, event_type = identity(record)
     message = gateway_pb2.DeadLetter(
         topic=letter.topic, partition=letter.partition, offset=letter.offset, consumer_group=letter.group,
-        reason=letter.reason, key=record.key, event_id=record.headers.get("ce_id", ""),
-        event_type=record.headers.get("ce_type", ""), size_bytes=len(record.value), replay_count=letter.replays,
+        reason=letter.reason, key=record.key, event_id=event_id, event_type=event_type,
+        name=f"deadLetters/{record.partition}-{record.offset}", size_bytes=len(record.value), replay_count=letter.replays,
         replayed=replayed,
     )  # fmt: skip
     message.create_time.FromDatetime(record.time)

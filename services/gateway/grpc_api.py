@@ -51,6 +51,7 @@ def local_calls(
         f"{_PACKAGE}AuditService/ListAuditEvents": audit.list_events,
         f"{_PACKAGE}SystemService/GetStatus": system.get_status,
         f"{_PACKAGE}EventService/ListDeadLetters": events.list_dead_letters,
+        f"{_PACKAGE}EventService/GetDeadLetter": events.get_dead_letter,
         f"{_PACKAGE}EventService/ReplayDeadLetters": events.replay_dead_letters,
     }
 

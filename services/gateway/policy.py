@@ -197,6 +197,7 @@ _BY_SERVICE: dict[str, dict[str, Rule]] = {
     },
     "regrow.gateway.v1.EventService": {
         "ListDeadLetters": _admin(every_project=True, changes=False),
+        "GetDeadLetter": _admin(every_project=True, changes=False),
         "ReplayDeadLetters": _admin(seconds=SLOW, every_project=True),
     },
     "regrow.gateway.v1.OperationService": {

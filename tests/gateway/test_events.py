@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from services.common.events import DEAD_LETTER, FEEDBACK, REGISTRY, Event, EventLog, Record, events_from, send_to_dead_letter
+from regrow.events.v1 import events_pb2
+from services.common.events import (
+    DEAD_LETTER,
+    FEEDBACK,
+    FEEDBACK_IN,
+    REGISTRY,
+    Event,
+    EventLog,
+    Record,
+    events_from,
+    send_to_dead_letter,
+)
 
 
 @pytest.fixture
@@ -79,4 +94,46 @@ def test_a_topic_that_is_none_is_told_with_those_that_are(call, error) -> None:
 def test_only_admins_of_all_projects_see_and_replay(call, new_key) -> None:
     for key in (new_key("editor"), new_key("admin", "shop")):
         assert call("GET", "/v1/deadLetters", key=key).status_code == 403
+        assert call("GET", "/v1/deadLetters/0-0", key=key).status_code == 403
         assert call("POST", "/v1/deadLetters:replay", key=key, json={"topic": FEEDBACK}).status_code == 403
+
+
+def set_aside(log: EventLog, value: bytes, headers: dict[str, str], topic: str = FEEDBACK_IN) -> None:
+    record = Record(topic=topic, partition=0, offset=0, key="", value=value, headers=headers, time=datetime.now(UTC))
+    send_to_dead_letter(log, record, reason="INVALID_FIELD: so", group="gateway")
+
+
+def newest(call) -> dict[str, Any]:
+    letters: list[dict[str, Any]] = call("GET", "/v1/deadLetters?page_size=1000").json()["deadLetters"]
+    return letters[-1]
+
+
+def test_what_a_third_party_wrote_in_json_is_listed_by_its_id_and_shown_as_it_was_written(call, log) -> None:
+    written = '{"specversion": "1.0", "type": "regrow.feedback.v1", "id": "crm-17", "data": {"note": "schön"}}'
+    set_aside(log, written.encode(), {"content-type": "application/cloudevents+json"})
+    listed = newest(call)
+    assert (listed["eventId"], listed["eventType"], listed["payload"]) == ("crm-17", "regrow.feedback.v1", "")
+    shown = call("GET", f"/v1/{listed['name']}").json()
+    assert (shown["payloadText"], base64.b64decode(shown["payload"]).decode()) == (written, written)
+    assert shown["headers"] == {"content-type": "application/cloudevents+json"}
+    assert {**listed, "payload": "", "payloadText": "", "headers": {}} == {
+        **shown, "payload": "", "payloadText": "", "headers": {}
+    }  # fmt: skip
+
+
+def test_regrows_own_messages_are_shown_as_json_and_other_bytes_as_bytes_of_a_bounded_size(call, log) -> None:
+    own = events_pb2.Feedback(event_id="e", prediction_id="p", class_names=["ham"])
+    headers = {"ce_id": "e", "ce_type": "regrow.feedback.v1", "content-type": "application/protobuf"}
+    set_aside(log, own.SerializeToString(), headers, topic=FEEDBACK)
+    shown = call("GET", f"/v1/{newest(call)['name']}").json()
+    assert json.loads(shown["payloadText"]) == {"eventId": "e", "predictionId": "p", "classNames": ["ham"]}
+    set_aside(log, b"\xff" * 100_000, {})
+    shown = call("GET", f"/v1/{newest(call)['name']}").json()
+    assert (shown["payloadText"], shown["eventId"], shown["sizeBytes"]) == ("", "", "100000")
+    assert base64.b64decode(shown["payload"]) == b"\xff" * (64 << 10)
+
+
+@pytest.mark.parametrize("name", ["0-99999999", "7-0", "0", "0-0-0", "x-1"])
+def test_a_dead_letter_that_isnt_there_is_not_found(call, error, name: str) -> None:
+    answer = call("GET", f"/v1/deadLetters/{name}")
+    assert (answer.status_code, error(answer)["reason"]) == (404, "NOT_FOUND")

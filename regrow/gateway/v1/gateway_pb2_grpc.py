@@ -766,6 +766,11 @@ class EventServiceStub:
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.SerializeToString,
                 response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/regrow.gateway.v1.EventService/GetDeadLetter',
+                request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.DeadLetter.FromString,
+                _registered_method=True)
         self.ReplayDeadLetters = channel.unary_unary(
                 '/regrow.gateway.v1.EventService/ReplayDeadLetters',
                 request_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ReplayDeadLettersRequest.SerializeToString,
@@ -781,6 +786,14 @@ class EventServiceServicer:
         """Lists dead letters, oldest first: events that their consumers set aside, with the reason. Those that were put back since
         are left out unless asked for. Returns `INVALID_ARGUMENT` for a topic that Regrow doesn't have, `UNAVAILABLE` while the
         event log can't be read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Reads a dead letter with its headers and payload, as the sender wrote them. Returns `NOT_FOUND` for one that was never there
+        or is older than they are kept, `UNAVAILABLE` while the event log can't be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -803,6 +816,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.ListDeadLetters,
                     request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.FromString,
                     response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=regrow_dot_gateway_dot_v1_dot_gateway__pb2.DeadLetter.SerializeToString,
             ),
             'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayDeadLetters,
@@ -838,6 +856,33 @@ class EventService:
             '/regrow.gateway.v1.EventService/ListDeadLetters',
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersRequest.SerializeToString,
             regrow_dot_gateway_dot_v1_dot_gateway__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/regrow.gateway.v1.EventService/GetDeadLetter',
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.GetDeadLetterRequest.SerializeToString,
+            regrow_dot_gateway_dot_v1_dot_gateway__pb2.DeadLetter.FromString,
             options,
             channel_credentials,
             insecure,

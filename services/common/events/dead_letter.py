@@ -8,7 +8,7 @@ its last member left, and a replay's group has members for moments.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,7 +65,12 @@ def read_dead_letter(record: Record) -> DeadLetter:
         raise InvalidField("headers", f"record {record.offset} of '{record.topic}' says not where it came from.") from None
 
 
-def dead_letters(log: EventLog, *, after: Offsets | None = None) -> Iterator[DeadLetter]:
+def own_headers(record: Record) -> dict[str, str]:
+    """The headers that a dead letter came with."""
+    return {name: value for name, value in record.headers.items() if not name.startswith(_PREFIX)}
+
+
+def dead_letters(log: EventLog, *, after: Offsets | None = None) -> Generator[DeadLetter, None, None]:
     """All dead letters that lie there at the time of the call, oldest first; `after` goes on where an iteration stopped."""
     yield from _letters(_records(log, after or {}))
 
@@ -143,5 +148,8 @@ def _next(consumer: Consumer, ends: Offsets, *, most: int) -> Sequence[Record]:
 
 
 def _revived(letter: DeadLetter) -> Event:
-    own = {name: value for name, value in letter.record.headers.items() if not name.startswith(_PREFIX)}
-    return Event(key=letter.record.key, value=letter.record.value, headers={**own, _REPLAYS: str(letter.replays + 1)})
+    return Event(
+        key=letter.record.key,
+        value=letter.record.value,
+        headers={**own_headers(letter.record), _REPLAYS: str(letter.replays + 1)},
+    )

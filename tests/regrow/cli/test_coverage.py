@@ -173,6 +173,7 @@ COMMANDS: dict[str, str] = {
     "SystemService/GetStatus": "status",
     "AuditService/ListAuditEvents": "audit list",
     "EventService/ListDeadLetters": "events dead-letters list",
+    "EventService/GetDeadLetter": "events dead-letters show 0-1",
     "EventService/ReplayDeadLetters": "events dead-letters replay feedback",
     "OperationService/StartOperation": 'operations start LabelSetService/CreateLabelSet {"parent":"projects/p/datasets/d"}',
     "Operations/ListOperations": "operations list",

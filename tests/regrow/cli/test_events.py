@@ -64,3 +64,26 @@ def test_a_replay_says_how_many_went_back_where(run: Run, gateway: Any) -> None:
     code, _, said = run("events", "dead-letters", "replay", "feedback", "--most", "5000")
     assert (code, asked[0].topic, asked[0].max_count) == (0, "regrow.feedback", 5000)
     assert "1,234 events were put back on regrow.feedback." in said
+
+
+def test_a_dead_letter_is_shown_with_its_payload_which_steers_no_terminal(run: Run, gateway: Any) -> None:
+    asked = []
+
+    def shown(request: gateway_pb2.GetDeadLetterRequest) -> gateway_pb2.DeadLetter:
+        asked.append(request.name)
+        return gateway_pb2.DeadLetter(
+            name=request.name, reason="INVALID_FIELD: id", event_id="crm-17", headers={"content-type": "application/json"},
+            payload=b"{}", payload_text='{"id": "crm-17\x1b[2J"}',
+        )  # fmt: skip
+
+    gateway.on("GetDeadLetter", shown)
+    for word in ("0-17", "deadLetters/0-17"):
+        code, out, _ = run("events", "dead-letters", "show", word)
+        assert (code, asked[-1]) == (0, "deadLetters/0-17")
+        assert "INVALID_FIELD: id" in out and "application/json" in out and '{"id": "crm-17' in out and "\x1b" not in out
+
+
+def test_the_topics_that_a_replay_takes_are_all_named_by_its_help(run: Run) -> None:
+    for command in ("list", "replay"):
+        _, out, _ = run("events", "dead-letters", command, "--help")
+        assert "feedback, feedback.in, predictions, registry or audit" in " ".join(out.replace("│", " ").split())
