@@ -43,7 +43,7 @@ def test_the_standard_details_that_fit_an_error_are_there_and_no_others(error: R
     wanted = {"ErrorInfo", "RequestInfo"}
     if isinstance(error, errors.InvalidField | errors.InvalidFields):
         wanted.add("BadRequest")
-    if isinstance(error, errors.Busy | errors.QuotaExceeded | errors.EngineUnavailable):
+    if isinstance(error, errors.Busy | errors.QuotaExceeded | errors.EngineUnavailable | errors.OutcomeUnknown):
         wanted.add("RetryInfo")
     if isinstance(error, errors.NotFound | errors.AlreadyExists | errors.EtagMismatch):
         wanted.add("ResourceInfo")
