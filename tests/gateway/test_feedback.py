@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -79,6 +79,11 @@ def test_feedback_with_features_keeps_its_own_id_and_source(call, world) -> None
         ({"features": {"text": "x", "length": "long"}, "classNames": ["ham"]}, "feedback.features.length", "number"),
         ({"eventId": "x" * 201, "predictionId": "p", "classNames": ["ham"]}, "feedback.event_id", "200"),
         ({"predictionId": "p", "classNames": ["ham"], "bogus": 1}, "feedback.bogus", "no field"),
+        (
+            {"predictionId": "p", "classNames": ["ham"], "observeTime": "2099-01-01T00:00:00Z"},
+            "feedback.observe_time",
+            "'2099-01-01T00:00:00Z' is yet to come: the gateway's clock shows 20",
+        ),
     ],
 )
 def test_feedback_that_means_nothing_is_told_by_its_field(call, world, error, body: Any, field: str, said: str) -> None:
@@ -88,6 +93,14 @@ def test_feedback_that_means_nothing_is_told_by_its_field(call, world, error, bo
     answer = call("POST", f"/v1/{model}/feedback", json=body)
     assert answer.status_code == 400
     assert said in error(answer)["fields"][field]
+
+
+def test_a_senders_clock_may_be_some_minutes_ahead(call, world) -> None:
+    model = world.champion("ahead")
+    for minutes, status in ((3, 200), (8, 400)):
+        time_ahead = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+        body = {"predictionId": "p", "classNames": ["ham"], "observeTime": time_ahead}
+        assert call("POST", f"/v1/{model}/feedback", json=body).status_code == status
 
 
 def test_a_multi_label_model_takes_any_number_of_classes_none_included(call, world) -> None:

@@ -105,7 +105,9 @@ def test_what_a_third_party_writes_is_checked_and_committed_under_a_name_of_its_
         ({"source": "x" * 97}, "source:"),
         ({"type": "other"}, "type:"),
         ({"specversion": "0.3"}, "specversion:"),
-        ({"time": "yesterday"}, "time"),
+        ({"time": "yesterday"}, "INVALID_FIELD: time: 'yesterday' is no Timestamp"),
+        ({"time": "2099-01-01T00:00:00Z"}, "INVALID_FIELD: time: '2099-01-01T00:00:00Z' is yet to come"),
+        ({"data": {"observe_time": "2099-01-01T00:00:00Z"}}, "INVALID_FIELD: data.observe_time: '2099-01-01T00:00:00Z' is yet"),
     ],
 )
 def test_an_event_that_is_wrong_goes_to_the_dead_letter_with_its_reason(door, model, changes, said) -> None:

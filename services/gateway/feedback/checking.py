@@ -6,6 +6,11 @@ A label is checked against the champion's spec, so that a wrong class is told to
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from regrow.gateway.v1 import gateway_pb2
 from services.common.bundle.values import read_rows
 from services.common.errors import FieldProblem, InvalidField
@@ -17,6 +22,8 @@ MOST_ID, MOST_PREDICTION, MOST_SOURCE = 200, 100, 100
 LOG_SOURCE = "log:"
 """Begins the source of what a third party wrote to the event log itself: nobody else can speak in its name."""
 _MOST_CLASSES = 10_000
+MOST_AHEAD_SECONDS = 300
+"""How far clocks may differ. What was observed last counts, so a time that is yet to come would win over every later label."""
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
@@ -47,9 +54,23 @@ def problems(sent: gateway_pb2.Feedback, loaded: Loaded, prefix: str = "", *, so
     elif sent.HasField("features"):
         found += _feature_problems(sent, loaded)
     found += _class_problems(sent, loaded)
-    if sent.HasField("observe_time") and not _FIRST_SECOND <= sent.observe_time.seconds <= _LAST_SECOND:
-        found.append(("observe_time", "lies outside the years 1 to 9999."))
+    if sent.HasField("observe_time") and (wrong := time_problem(sent.observe_time)):
+        found.append(("observe_time", wrong))
     return [FieldProblem(field=f"{prefix}{field}", problem=problem) for field, problem in found]
+
+
+def time_problem(observed: Timestamp) -> str:
+    """What is wrong with when a label became known; nothing where it is all right."""
+    if not _FIRST_SECOND <= observed.seconds <= _LAST_SECOND:
+        return "lies outside the years 1 to 9999."
+    if observed.seconds <= (now := time.time()) + MOST_AHEAD_SECONDS:
+        return ""
+    clock = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"'{observed.ToJsonString()}' is yet to come: the gateway's clock shows {clock}, and a time may be"
+        f" {MOST_AHEAD_SECONDS // 60} minutes ahead of that at most. Send when the label became known, with the right offset"
+        " from UTC, or leave it out for now."
+    )
 
 
 def _text_problems(sent: gateway_pb2.Feedback, source: str) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ from services.common.events.dead_letter import send_to_dead_letter
 from services.common.events.lag import FEEDBACK_DOOR
 from services.common.events.port import FEEDBACK_IN, EventLog, Record
 from services.common.rpc.principal import Principal, acting_as
-from services.gateway.feedback.checking import LOG_SOURCE, problems
+from services.gateway.feedback.checking import LOG_SOURCE, problems, time_problem
 from services.gateway.feedback.door import MODEL, refuse
 from services.gateway.feedback.files import MOST_RECORD
 from services.gateway.feedback.writing import EVENT_TYPE, Batch, Writer
@@ -137,7 +137,9 @@ def read_written(record: Record) -> Written:
     feedback.event_id = _text(body, "id", 200)
     feedback.source = LOG_SOURCE + _text(body, "source", 96)
     if body.get("time") is not None and not feedback.HasField("observe_time"):
-        read_message({"observe_time": body["time"]}, feedback, "time")
+        read_message(body["time"], feedback.observe_time, "time")
+        if wrong := time_problem(feedback.observe_time):
+            raise InvalidField("time", wrong)
     return Written(model=model, feedback=feedback, size=len(record.value))
 
 
