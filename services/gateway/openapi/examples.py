@@ -52,7 +52,7 @@ BODIES: dict[str, Any] = {
 NAMES = {
     "project": "default", "dataset": "reviews", "problemSpec": "buy", "labeler": "praise", "labelSet": "first", "model": "buy",
     "version": "1", "alias": "champion", "run": "r-1", "policy": "buy", "regrowth": "1", "key": "KEY_ID", "vote": "1",
-    "operation": "OPERATION_ID", "batchPrediction": "first",
+    "operation": "OPERATION_ID", "batchPrediction": "first", "deadLetter": "0-17",
 }  # fmt: skip
 """By the path's parameter: a name that fits."""
 
