@@ -176,6 +176,27 @@ def test_json_lines_are_answered_line_by_line_where_asked(call, model, committed
     assert set(committed()) == {"j1", "j2", "j4"}
 
 
+def test_a_json_line_that_is_too_long_is_refused_alone_and_the_next_is_read_on(call, model, committed) -> None:
+    def line(event_id: str, text: str) -> bytes:
+        piece = {"eventId": event_id, "features": {"text": text, "length": 1}, "classNames": ["ham"]}
+        return json.dumps(piece).encode() + b"\n"
+
+    content = [line("a", "x"), line("b", "y" * (1 << 20)), line("c", "x"), line("d", "z" * (5 << 20)), line("e", "x")]
+    whole = b"".join(content)
+    for request_id, parts in (
+        ("at-once", [whole]),
+        ("in-parts", [whole[at : at + 9_000] for at in range(0, len(whole), 9_000)]),
+    ):
+        answer = call("POST", f"/v1/{model}/feedback:stream?request_id={request_id}", content=iter(parts), headers=LINES)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert (found["committedCount"], [one["line"] for one in found["refused"]]) == ("3", ["2", "4"])
+        assert {one["problem"] for one in found["refused"]} == {"is longer than 1 MiB, the most that one piece may have."}
+    assert set(committed()) == {"a", "c", "e"}
+    last = call("POST", f"/v1/{model}/feedback:stream", content=b"x" * (3 << 20), headers=LINES).json()
+    assert (last["committedCount"], last["refusedCount"]) == ("0", "1")
+
+
 def test_json_is_one_part_of_a_stream(call, model, committed) -> None:
     body = {"feedback": [{"eventId": "o1", "predictionId": "p", "classNames": ["ham"]}]}
     assert call("POST", f"/v1/{model}/feedback:stream", json=body).json()["committedCount"] == "1"
@@ -203,7 +224,6 @@ def test_a_multi_label_files_cell_names_several_classes(call, world, committed) 
         (CSV, b"prediction_id,label\np,ham\n", "line 1"),
         (CSV, b"class,class\n", "line 1"),
         (CSV, b'class,prediction_id\n"' + b"x" * (3 << 20), "line 2"),
-        (LINES, b"x" * (3 << 20), "line 1"),
         ({"content-type": "application/xml"}, b"<a/>", "content-type"),
         ({**CSV, "content-encoding": "gzip"}, b"", "content-encoding"),
         ({"content-type": "application/json"}, b"[]", "body"),

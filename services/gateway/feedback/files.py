@@ -1,7 +1,7 @@
 """Feedback from a file that is still arriving: CSV, or JSON lines, in memory that doesn't grow with it.
 
-A line that can't be read is one wrong piece, told with its number, and the next line is read on. A file as such is given up
-where its columns make no sense, or a record is longer than `MOST_RECORD`.
+A line that can't be read is one wrong piece, told with its number, and the next line is read on; in JSON also one that is
+longer than `MOST_RECORD`. A file as such is given up where its columns make no sense, or a CSV record is as long as that.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Part:
 
 async def read_file(kind: str, chunks: AsyncIterator[bytes], *, several: bool) -> AsyncIterator[Part]:
     """The file in parts. `several`: a cell may name several classes, with `|` between them. Raises `InvalidField`."""
-    lines = _Lines()
+    lines = _Lines(apart=kind == JSON_LINES)
     records = _JsonRecords(lines) if kind == JSON_LINES else _CsvRecords(lines, several)
     async for chunk in chunks:
         lines.add(chunk)
@@ -58,9 +58,13 @@ async def read_file(kind: str, chunks: AsyncIterator[bytes], *, several: bool) -
 
 
 class _Lines:
-    """The lines that have arrived in full, from the record at hand on. `number` counts those before it."""
+    """The lines that have arrived in full, from the record at hand on. `number` counts those before it.
 
-    def __init__(self) -> None:
+    `apart`: each is a record of its own. Of one that is too long so much is kept that this can be seen.
+    """
+
+    def __init__(self, *, apart: bool) -> None:
+        self._apart = apart
         self._lines: list[bytes] = []
         self._rest = b""
         self._at = 0
@@ -73,9 +77,12 @@ class _Lines:
         self._lines = self._lines[self._at :]
         self._at = 0
         if len(self._rest) + sum(map(len, self._lines)) > MOST_RECORD:
-            raise InvalidField(
-                f"line {self.number + 1}", f"is longer than {MOST_RECORD >> 20} MiB, or a quote is never closed."
-            )
+            if not self._apart:
+                raise InvalidField(
+                    f"line {self.number + 1}", f"is longer than {MOST_RECORD >> 20} MiB, or a quote is never closed."
+                )
+            end = chunk.find(b"\n")
+            chunk = chunk[end:] if end >= 0 else b""
         *whole, self._rest = _split(self._rest + chunk)
         if whole and not self._begun:
             self._begun = True
@@ -130,6 +137,8 @@ class _JsonRecords:
 
 
 def _json_piece(line: bytes) -> Piece:
+    if len(line) > MOST_RECORD:
+        return FieldProblem(field="", problem=f"is longer than {MOST_RECORD >> 20} MiB, the most that one piece may have.")
     feedback = gateway_pb2.Feedback()
     try:
         read_message(orjson.loads(line), feedback)
