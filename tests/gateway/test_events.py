@@ -55,7 +55,7 @@ def bury(log: EventLog, topic: str, event_id: str, offset: int = 0) -> None:
 def test_dead_letters_are_listed_in_pages_with_what_they_were_and_why(call, buried: list[str]) -> None:
     seen, token = [], ""
     while True:
-        page = call("GET", f"/v1/deadLetters?page_size=2&page_token={token}").json()
+        page = call("GET", f"/v1/deadLetters?topic={FEEDBACK}&page_size=2&page_token={token}").json()
         seen += page.get("deadLetters", [])
         if not (token := page.get("nextPageToken", "")):
             break
@@ -77,7 +77,8 @@ def test_a_replay_puts_them_back_once_and_the_list_leaves_them_out_unless_asked(
     assert call("POST", "/v1/deadLetters:replay", json={"topic": FEEDBACK}).json() == {"replayedCount": "3"}
     assert call("POST", "/v1/deadLetters:replay", json={"topic": FEEDBACK}).json().get("replayedCount", "0") == "0"
     assert sum(log.ends(FEEDBACK).values()) == before + 5
-    assert [letter["eventId"] for letter in call("GET", "/v1/deadLetters").json()["deadLetters"]] == ["another topic"]
+    others = call("GET", "/v1/deadLetters").json()["deadLetters"]
+    assert [letter["eventId"] for letter in others if letter["topic"] in (FEEDBACK, REGISTRY)] == ["another topic"]
     shown = call("GET", "/v1/deadLetters?show_replayed=true&page_size=1000").json()["deadLetters"]
     assert {letter["eventId"]: letter["replayed"] for letter in shown if letter.get("replayed")}.keys() >= set(buried)
 
