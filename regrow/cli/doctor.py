@@ -64,14 +64,12 @@ def doctor(
 
 
 def _show(lines: list[Line]) -> None:
-    rows = [
-        (line.where, line.check, Text(line.verdict, style=_STYLES[line.verdict]), line.found, line.todo)
-        for line in together(lines)
-    ]
+    shown = together(lines)
+    rows = [(line.where, line.check, Text(line.verdict, style=_STYLES[line.verdict]), line.found, line.todo) for line in shown]
     output.table("", ("where", "check", "", "found", "what to do"), rows)
-    counts = {verdict: sum(line.verdict == verdict for line in lines) for verdict in ("problem", "warning")}
+    counts = {verdict: sum(line.verdict == verdict for line in shown) for verdict in ("problem", "warning")}
     told = [f"{count} {verdict}{'s' * (count > 1)}" for verdict, count in counts.items() if count]
-    output.tell(f"{' and '.join(told)}." if told else f"All {len(lines)} checks are well.")
+    output.tell(f"{' and '.join(told)}." if told else f"All {len(shown)} checks are well.")
 
 
 def together(lines: list[Line]) -> list[Line]:

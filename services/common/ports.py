@@ -15,9 +15,31 @@ _PROC = Path("/proc")
 def who_listens(port: int) -> str | None:
     """`process 4711 (python -m services.labeling)`, or None where that can't be told. Never raises."""
     try:
-        inodes = set(_listening_inodes(port))
-        pid = next(_holders(inodes), None) if inodes else None
+        pid = holder_of(port)
         return None if pid is None else f"process {pid} ({_command(pid)})"
+    except OSError:
+        return None
+
+
+def holder_of(port: int) -> int | None:
+    """The process that listens there; None where that can't be told. Never raises."""
+    try:
+        inodes = set(_listening_inodes(port))
+        return next(_holders(inodes), None) if inodes else None
+    except OSError:
+        return None
+
+
+def data_folder_of(pid: int, service: str, default: Path) -> Path | None:
+    """The data folder of a service of Regrow that runs as this process; None where that can't be told. Never raises."""
+    try:
+        variables = (_PROC / str(pid) / "environ").read_bytes().decode(errors="surrogateescape").split("\0")
+        found = dict(one.partition("=")[::2] for one in variables)
+        names = (f"REGROW_{service.upper()}_DATA_DIR", "REGROW_DATA_DIR")
+        if any(f"{name}_FILE" in found for name in names):
+            return None
+        folder = next((found[name] for name in names if found.get(name)), str(default))
+        return ((_PROC / str(pid) / "cwd").readlink() / folder).resolve()
     except OSError:
         return None
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from services.common.checking import engines, machine
 from services.common.checking.findings import Finding, guarded, misspelt
 from services.common.database import open_database
 from services.common.errors import EngineUnavailable
-from services.common.events import DEAD_LETTER, FEEDBACK, Event, SqliteLog
+from services.common.events import DEAD_LETTER, FEEDBACK, TOPICS, Event, SqliteLog, events_from
 from services.common.settings import CommonSettings
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "registry" / "migrations"
@@ -55,7 +56,8 @@ def test_a_database_is_well_migrated_old_or_newer_than_the_software(settings: Re
 
 def test_checking_a_database_changes_nothing(settings: RegistrySettings, tmp_path: Path) -> None:
     (tmp_path / "registry.db").touch()
-    assert by_check(engines.database(settings, MIGRATIONS))["database"].verdict == "warning"
+    found = by_check(engines.database(settings, MIGRATIONS))["database"]
+    assert (found.verdict, found.todo) == ("ok", "") and "the first start of the service makes its tables" in found.found
     assert (tmp_path / "registry.db").stat().st_size == 0
 
 
@@ -72,6 +74,27 @@ def test_lag_and_dead_letters_are_counted(settings: RegistrySettings, tmp_path: 
     assert found["dead letters"].verdict == "warning" and "dead_letter" in found["dead letters"].todo
     assert found["lag of training"].verdict == "warning" and "training" in found["lag of training"].todo
     log.close()
+
+
+def test_a_log_without_topics_awaits_its_first_start_and_one_that_lost_some_is_told(
+    settings: RegistrySettings, tmp_path: Path
+) -> None:
+    log = SqliteLog(tmp_path / "events.db")
+    (before,) = engines.event_log(settings)
+    assert (before.verdict, before.todo) == ("ok", "") and "the first start makes them" in before.found
+    log.ensure_topics([topic for topic in TOPICS if topic.name != FEEDBACK])
+    (without,) = engines.event_log(settings)
+    assert without.verdict == "warning" and f"no topic {FEEDBACK} any more" in without.found
+    log.close()
+
+
+@pytest.mark.slow
+def test_a_healthy_kafka_before_the_first_start_has_no_problem(kafka: str) -> None:
+    settings = CommonSettings(kafka_bootstrap=kafka, kafka_topic_prefix=f"fresh-{os.getpid()}.", internal_token="t")
+    (found,) = engines.event_log(settings)
+    assert (found.verdict, found.todo) == ("ok", "") and f"Kafka at {kafka} answers and has no topic" in found.found
+    with closing(events_from(settings)):
+        assert by_check(engines.event_log(settings))["event log"].found == f"Kafka at {kafka} answers."
 
 
 @pytest.mark.parametrize(("skew", "verdict"), [(1, "ok"), (30, "warning"), (-30, "warning"), (900, "problem")])
@@ -109,6 +132,30 @@ def test_a_port_that_another_program_has_is_told_with_its_name() -> None:
     assert found.verdict == "problem" and address in found.found and f"process {os.getpid()}" in found.found
     (free,) = machine.ports(CommonSettings(registry_address=address, internal_token="t"), "registry")
     assert free.verdict == "ok"
+
+
+SERVICE = (
+    "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+def test_a_port_that_a_regrow_with_another_data_folder_has_is_told_with_that_folder(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    (tmp_path / "services.registry").write_text(SERVICE)
+    command = [sys.executable, "services.registry"]
+    environment = {**os.environ, "REGROW_DATA_DIR": "other"}
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        address = f"127.0.0.1:{int(running.stdout.readline())}"
+        taken, itself = (
+            next(iter(machine.ports(CommonSettings(registry_address=address, data_dir=folder, internal_token="t"), "registry")))
+            for folder in (own, other)
+        )
+        running.kill()
+    assert taken.verdict == "problem" and f"another Regrow, whose data is in {other}" in taken.found
+    assert f"regrow down --data {other}" in taken.todo
+    assert itself.found.startswith("It runs")
 
 
 def test_a_store_and_a_collector_that_are_away_are_told_by_their_address() -> None:

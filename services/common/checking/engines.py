@@ -7,7 +7,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from services.common.database import state_of
 from services.common.errors import EngineUnavailable
 from services.common.events import open_log
 from services.common.events.lag import READERS, lag_of
-from services.common.events.port import DEAD_LETTER, EventLog
+from services.common.events.port import DEAD_LETTER, TOPICS, EventLog
 from services.common.objects import objects_from
 from services.common.rpc.health import problem_of
 from services.common.settings import CommonSettings
@@ -41,8 +41,10 @@ def database(settings: CommonSettings, migrations: Path) -> Iterator[Finding]:
     if state.unknown:
         todo = "Install the newer Regrow that wrote it, or restore a backup."
         yield problem("database", f"Its schema {state.current} is newer than this Regrow.", todo)
+    elif not state.current:
+        yield ok("database", "It answers and is empty; the first start of the service makes its tables.")
     elif state.current != state.newest:
-        found = f"Its schema is {state.current or 'empty'}; this Regrow has {state.newest}."
+        found = f"Its schema is {state.current}; this Regrow has {state.newest}."
         yield warning("database", found, "Back up; the next start of the service migrates it.")
     else:
         yield ok("database", f"It answers; its schema is the newest ({state.current}).")
@@ -57,14 +59,24 @@ def event_log(settings: CommonSettings) -> Iterator[Finding]:
         return
     log = open_log(settings)
     try:
-        log.check()
         where = f"Kafka at {settings.kafka_bootstrap}" if settings.kafka_bootstrap else "The SQLite log"
+        if missing := log.missing_topics():
+            yield _without(where, missing)
+            return
+        log.check()
         yield ok("event log", f"{where} answers.")
         for group, topic in READERS:
             yield _lag(log, group, topic)
         yield _dead_letters(log)
     finally:
         log.close()
+
+
+def _without(where: str, missing: Sequence[str]) -> Finding:
+    if len(missing) == len(TOPICS):
+        return ok("event log", f"{where} answers and has no topic of Regrow; the first start makes them.")
+    todo = "The next start of a service makes what is missing, empty: what was in it is gone, and readers go on without it."
+    return warning("event log", f"{where} answers, but has no topic {', '.join(missing)} any more.", todo)
 
 
 def _lag(log: EventLog, group: str, topic: str) -> Finding:

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from services.common.checking.findings import Finding, ok, problem, warning
-from services.common.ports import who_listens
+from services.common.ports import data_folder_of, holder_of, who_listens
 from services.common.rpc.health import problem_of
 from services.common.settings import CommonSettings
 from services.common.tls import CertificateFiles, days_left, own_certificate, public_certificate
@@ -110,15 +110,26 @@ def ports(settings: CommonSettings, service: str) -> Iterator[Finding]:
     }[service]  # fmt: skip
     certificate = public_certificate(settings) if service == "gateway" else own_certificate(settings)
     for address in addresses:
-        holder = who_listens(int(address.rpartition(":")[2])) or _somebody(_local(address))
+        port = int(address.rpartition(":")[2])
+        holder = who_listens(port) or _somebody(_local(address))
         if not holder:
             yield ok("ports", f"{address} is free.")
         elif f"services.{service}" not in holder:
             yield problem("ports", f"{address} is taken by {holder}.", "Stop it, or choose another address.")
+        elif other := _other_folder(settings, service, port):
+            todo = f"Stop it (`regrow down --data {other}`), or choose another address (`regrow up --free-ports`)."
+            yield problem("ports", f"{address} is taken by another Regrow, whose data is in {other} ({holder}).", todo)
         elif address == addresses[0] and (wrong := problem_of(_local(address), certificate=certificate, itself=True)):
             yield warning("ports", f"It runs, but {wrong}", "The findings below say why.")
         else:
             yield ok("ports", f"It runs and answers on {address}.")
+
+
+def _other_folder(settings: CommonSettings, service: str, port: int) -> Path | None:
+    """The data folder of whoever holds the port, where it is another one than that of the settings."""
+    pid = holder_of(port)
+    folder = None if pid is None else data_folder_of(pid, service, type(settings).model_fields["data_dir"].default)
+    return folder if folder is not None and folder != settings.data_dir.resolve() else None
 
 
 def certificates(settings: CommonSettings, service: str) -> Iterator[Finding]:

@@ -90,6 +90,11 @@ class KafkaLog:
         """See `EventLog.check`: the cluster answers, and every partition of Regrow's topics has a leader."""
         kafka_topics.check(self._checker, self._access, TOPICS)
 
+    def missing_topics(self) -> Sequence[str]:
+        """See `EventLog.missing_topics`."""
+        there = self._checker.describe([topic.name for topic in TOPICS])
+        return [topic.name for topic in TOPICS if topic.name not in there]
+
     def close(self) -> None:
         """See `EventLog.close`."""
         for consumer in list(self._consumers):

@@ -48,6 +48,10 @@ class MeasuredLog:
         """See `EventLog.check`."""
         self._log.check()
 
+    def missing_topics(self) -> Sequence[str]:
+        """See `EventLog.missing_topics`."""
+        return self._log.missing_topics()
+
     def close(self) -> None:
         """See `EventLog.close`."""
         self._log.close()

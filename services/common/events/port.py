@@ -157,6 +157,10 @@ class EventLog(Protocol):
         """Raises `EngineUnavailable` where the log can't be used now."""
         ...
 
+    def missing_topics(self) -> Sequence[str]:
+        """Those of Regrow's topics that aren't there: all of them before the first start. Raises `EngineUnavailable`."""
+        ...
+
     def close(self) -> None:
         """Ends the log's threads and connections; close its consumers first. Idempotent."""
         ...

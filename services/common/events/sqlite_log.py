@@ -90,6 +90,12 @@ class SqliteLog:
         with self._file.writing() as connection:
             connection.execute("SELECT count(*) FROM partitions").fetchone()
 
+    def missing_topics(self) -> Sequence[str]:
+        """See `EventLog.missing_topics`."""
+        with self._file.reading() as connection:
+            there = {name for (name,) in connection.execute("SELECT name FROM topics")}
+        return [topic.name for topic in TOPICS if topic.name not in there]
+
     def close(self) -> None:
         """See `EventLog.close`."""
         self._heartbeat.stop()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import regrow
-from regrow.cli.doctor import Line, _of_status, together
+from regrow.cli.doctor import Line, _of_status, _show, together
 from regrow.gateway.v1 import gateway_pb2
 
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -75,3 +75,10 @@ def test_what_every_service_finds_alike_is_one_line_and_nothing_is_left_out() ->
     shown = together([*(replace(disk, where=name) for name in services), database, replace(database, where="training")])
     assert [(line.where, line.check) for line in shown] == [("every service", "disk"), ("labeling, training", "database")]
     assert shown[1] == replace(database, where="labeling, training")
+
+
+def test_the_summary_counts_what_the_table_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    away = Line(where="", check="event log", verdict="problem", found="It can't be reached.", todo="Start it.")
+    _show([replace(away, where=name) for name in ("registry", "labeling", "training", "gateway")])
+    printed = capsys.readouterr()
+    assert printed.out.count("can't be reached") == 1 and printed.err.strip() == "1 problem."
