@@ -45,9 +45,10 @@ class PredictionService:
         """Predicts rows as apps have them: column to value. What is odd is answered with a warning, not an error: a value
         that is missing, unseen, outside of the range that training saw or longer than the model reads, and a column that
         it doesn't read. Returns `NOT_FOUND` for an unknown model or version, `FAILED_PRECONDITION` where the model has no
-        champion or is too big for the memory, `INVALID_ARGUMENT` for a value that can't be read at all, `UNAVAILABLE`
-        while the version is loading, `RESOURCE_EXHAUSTED` with a retry time where too many calls wait for the model,
-        `DEADLINE_EXCEEDED` at once where the answer would come after the call's deadline.
+        champion or is too big for the memory, `INVALID_ARGUMENT` for a value that can't be read at all and where no row
+        has any column that the model reads (one that is null is there), `UNAVAILABLE` while the version is loading,
+        `RESOURCE_EXHAUSTED` with a retry time where too many calls wait for the model, `DEADLINE_EXCEEDED` at once where
+        the answer would come after the call's deadline.
         """
         self.GetServedModel: Unary[gateway_pb2.GetServedModelRequest, gateway_pb2.ServedModel] = Unary(
             channel,
@@ -889,9 +890,9 @@ class BatchPredictionService:
         """Submits a batch prediction. It waits in the queue, is computed in a process of its own, chunk by chunk, and goes
         on at its last finished chunk after a crash. What `model` and the data set version mean is settled by this call.
         Returns `NOT_FOUND` for an unknown data set version, model or version, `FAILED_PRECONDITION` where the model has
-        no champion, `INVALID_ARGUMENT` where unlabeled rows are asked for and the version learned from another data set
-        or from no label set, `ALREADY_EXISTS` for an id that is taken or a `request_id` that was sent with another
-        content.
+        no champion, `INVALID_ARGUMENT` where the data set version has none of the columns that the model reads, or where
+        unlabeled rows are asked for and the version learned from another data set or from no label set, `ALREADY_EXISTS`
+        for an id that is taken or a `request_id` that was sent with another content.
         """
         self.GetBatchPrediction: Unary[
             batch_predictions_pb2.GetBatchPredictionRequest, batch_predictions_pb2.BatchPrediction

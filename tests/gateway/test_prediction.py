@@ -67,6 +67,16 @@ def test_missing_and_odd_values_are_warnings_and_unreadable_ones_errors(call, wo
     assert "number" in error(wrong)["fields"]["rows[1].length"]
 
 
+def test_rows_of_which_none_has_a_column_of_the_model_are_refused_with_the_columns_that_it_reads(call, world, error) -> None:
+    model = world.champion("none-of-mine")
+    for rows in ([{"body": "win"}], [{}], [{}, {"Text": "a near miss"}]):
+        refused = predict(call, model, *rows)
+        assert refused.status_code == 400
+        assert error(refused)["fields"] == {"rows": "has none of the model's columns: text, length."}
+    answer = predict(call, model, {}, {"length": None}).json()["predictions"]
+    assert [len(one["warnings"]) for one in answer] == [2, 1], "one empty row among others is answered, and so is null"
+
+
 @pytest.mark.parametrize("rows", [[], [1], [[]], "x", [None]])
 def test_rows_that_are_none_are_a_clear_error(call, world, error, rows) -> None:
     answer = call("POST", "/v1/projects/shop/models/any:predict", json={"rows": rows})

@@ -43,8 +43,12 @@ def buy(world: World) -> str:
 def placed(line: str, gateway: RunningGateway, prediction: str = "") -> str:
     """With this gateway's addresses."""
     here = line.replace("localhost:8080", gateway.http.removeprefix("http://")).replace("localhost:8081", gateway.grpc)
-    # The tests' model reads other columns, and an inference request must have one of the model's.
-    return here.replace("PREDICTION_ID", prediction).replace('"name": "Review Text"', '"name": "text"')
+    return fitting(here.replace("PREDICTION_ID", prediction))
+
+
+def fitting(said: str) -> str:
+    """The tests' model reads other columns, and a prediction must have one of the model's."""
+    return said.replace('"Review Text"', '"text"')
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="curl and bash run README's lines")
@@ -83,7 +87,7 @@ def test_the_python_of_the_readme_runs(
     store_credentials(Credentials(url=gateway.http, grpc_address=gateway.grpc, key=admin))
     (program,) = re.findall(r"^```python\n(.*?)^```", CHAPTER, re.MULTILINE | re.DOTALL)
     seen: dict[str, Any] = {}
-    exec(compile(program, "README.md", "exec"), seen)
+    exec(compile(fitting(program), "README.md", "exec"), seen)
     assert seen["answer"].predictions
 
 

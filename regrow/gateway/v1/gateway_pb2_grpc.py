@@ -55,9 +55,9 @@ class PredictionServiceServicer:
         """Predicts rows as apps have them: column to value. What is odd is answered with a warning, not an error: a value that is
         missing, unseen, outside of the range that training saw or longer than the model reads, and a column that it doesn't read.
         Returns `NOT_FOUND` for an unknown model or version, `FAILED_PRECONDITION` where the model has no champion or is too big
-        for the memory, `INVALID_ARGUMENT` for a value that can't be read at all, `UNAVAILABLE` while the version is loading,
-        `RESOURCE_EXHAUSTED` with a retry time where too many calls wait for the model, `DEADLINE_EXCEEDED` at once where the
-        answer would come after the call's deadline.
+        for the memory, `INVALID_ARGUMENT` for a value that can't be read at all and where no row has any column that the model
+        reads (one that is null is there), `UNAVAILABLE` while the version is loading, `RESOURCE_EXHAUSTED` with a retry time where
+        too many calls wait for the model, `DEADLINE_EXCEEDED` at once where the answer would come after the call's deadline.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -71,8 +71,9 @@ class BatchPredictionServiceServicer:
         """Submits a batch prediction. It waits in the queue, is computed in a process of its own, chunk by chunk, and goes on at its
         last finished chunk after a crash. What `model` and the data set version mean is settled by this call.
         Returns `NOT_FOUND` for an unknown data set version, model or version, `FAILED_PRECONDITION` where the model has no
-        champion, `INVALID_ARGUMENT` where unlabeled rows are asked for and the version learned from another data set or from no
-        label set, `ALREADY_EXISTS` for an id that is taken or a `request_id` that was sent with another content.
+        champion, `INVALID_ARGUMENT` where the data set version has none of the columns that the model reads, or where unlabeled
+        rows are asked for and the version learned from another data set or from no label set, `ALREADY_EXISTS` for an id that is
+        taken or a `request_id` that was sent with another content.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

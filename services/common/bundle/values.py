@@ -32,6 +32,7 @@ MOST_CHARACTERS = 100_000
 """A longer text is read up to here, in training and in serving alike: a 5 MB cell must not stall a request."""
 
 _LONGEST_NAME = 200
+_MOST_NAMED = 10
 
 MISSING_WORDS = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "?", "nat"})
 TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0", "on"})
@@ -88,6 +89,12 @@ class Input:
     style: str = ""
     low: float | None = None
     high: float | None = None
+
+
+def none_of(inputs: Sequence[Input]) -> str:
+    """The problem with data that has not one column of the model: whatever came out would be made of nothing."""
+    names = ", ".join(column.name for column in inputs[:_MOST_NAMED])
+    return f"has none of the model's columns: {names}{', ...' if len(inputs) > _MOST_NAMED else ''}."
 
 
 def read_rows(rows: Sequence[Mapping[str, object]], inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:

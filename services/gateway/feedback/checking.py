@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.bundle.values import read_rows
+from services.common.bundle.values import none_of, read_rows
 from services.common.errors import FieldProblem, InvalidField
 from services.gateway.inference.loading import Loaded
 from services.gateway.inference.rows import plain
@@ -88,8 +88,7 @@ def _text_problems(sent: gateway_pb2.Feedback, source: str) -> list[tuple[str, s
 def _feature_problems(sent: gateway_pb2.Feedback, loaded: Loaded) -> list[tuple[str, str]]:
     row, inputs = plain(sent.features), loaded.bundle.manifest.inputs
     if not any(column.name in row for column in inputs):
-        names = ", ".join(column.name for column in inputs[:10])
-        return [("features", f"has none of the model's columns: {names}.")]
+        return [("features", none_of(inputs))]
     try:
         read_rows([row], inputs)
     except InvalidField as error:

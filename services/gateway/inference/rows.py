@@ -7,7 +7,8 @@ from typing import Protocol
 
 from google.protobuf.struct_pb2 import Struct, Value
 
-from services.common.bundle.values import Columns, Input, Warning, read_rows, unknown
+from services.common.bundle.values import Columns, Input, Warning, none_of, read_rows, unknown
+from services.common.errors import InvalidField
 
 
 class Rows(Protocol):
@@ -44,8 +45,11 @@ class StructRows:
         return len(self._rows)
 
     def read(self, inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
-        """Raises `InvalidField` that names row and column."""
-        return read_rows([plain(row) for row in self._rows], inputs)
+        """Raises `InvalidField` that names row and column; also where no row has a column of the model."""
+        rows = [plain(row) for row in self._rows]
+        if not any(column.name in row for row in rows for column in inputs):
+            raise InvalidField("rows", none_of(inputs))
+        return read_rows(rows, inputs)
 
     def warn_of_unknown(self, known: frozenset[str], inputs: tuple[str, ...], warnings: list[list[Warning]]) -> None:
         """Adds a warning for every column that is none of those that are `known`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.struct_pb2 import NULL_VALUE, Struct
 
-from services.common.bundle.values import Columns, Input, Warning, read_cells
+from services.common.bundle.values import Columns, Input, Warning, none_of, read_cells
 from services.common.errors import InvalidField
 from services.gateway.inference.rows import Rows
 
@@ -26,8 +26,7 @@ class TensorRows:
     def read(self, inputs: Sequence[Input]) -> tuple[Columns, list[list[Warning]]]:
         """Passes over what the model doesn't read: the version before may have. Raises `InvalidField` where it reads none."""
         if not any(column.name in self._cells for column in inputs):
-            names = ", ".join(column.name for column in inputs[:10])
-            raise InvalidField("inputs", f"has none of the model's columns: {names}.")
+            raise InvalidField("inputs", none_of(inputs))
         return read_cells(self._cells, self._count, inputs)
 
     def beside(self, others: Sequence[Rows]) -> TensorRows | None:

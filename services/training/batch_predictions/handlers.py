@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from services.common.bundle import Manifest
 from services.common.bundle.parts import read_verified
 from services.common.database import Database
-from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, NotFound
+from services.common.errors import AlreadyExists, FailedPrecondition, InvalidField, NotFound, Unavailable
 from services.common.idempotency import recall, remember
 from services.common.listing import Asked
 from services.common.names import check_id, parse
 from services.common.objects.port import DATASETS, LINK_LIFE, ObjectStore
 from services.training.batch_predictions import results, storage
-from services.training.batch_predictions.rules import BATCH_PREDICTION, DATASET_VERSION, Batch, NewBatch, Rows
+from services.training.batch_predictions.rules import BATCH_PREDICTION, DATASET_VERSION, Batch, NewBatch, Rows, check_columns
 from services.training.peers import Labeling, Registry
 from services.training.runs.rules import MODEL, State
 from services.training.tables import IdempotencyKey
@@ -85,8 +85,7 @@ class BatchPredictions:
         batch = self.get(name)
         if batch.state is not State.SUCCEEDED:
             raise FailedPrecondition(_not_there(batch), reason="NO_RESULT", state=str(batch.state))
-        digest = self._registry.version(batch.version).bundle_digest
-        spec = Manifest.from_json(read_verified(self._objects, digest, "The bundle's manifest")).spec
+        spec = self._manifest(batch.version).spec
         with self._database.reading() as session:
             keys = [chunk.key for chunk in storage.chunks(session, name)]
         batches = results.read_chunks(self._objects, keys)
@@ -132,6 +131,7 @@ class BatchPredictions:
         batch_id = check_id(asked.batch_id, "batch_prediction_id") if asked.batch_id else _new_id()
         data = self._labeling.dataset_version(asked.dataset_version)
         version = self._version(asked.model, model)
+        self._check_columns(version, {column.name for column in data.schema.columns})
         return NewBatch(
             name=f"{asked.parent}/batchPredictions/{batch_id}", project=project, dataset_version=data.name,
             model=asked.model, version=version, rows=asked.rows,
@@ -157,6 +157,15 @@ class BatchPredictions:
                 f"'{model}' has no champion yet. Set the alias '{_CHAMPION}' to a version, or name the version.",
                 reason="NO_CHAMPION",
             ) from None
+
+    def _check_columns(self, version: str, columns: Container[str]) -> None:
+        """While the store of objects is away, nobody knows the model's: scoring checks them, too."""
+        with suppress(Unavailable):
+            check_columns(self._manifest(version).inputs, columns)
+
+    def _manifest(self, version: str) -> Manifest:
+        digest = self._registry.version(version).bundle_digest
+        return Manifest.from_json(read_verified(self._objects, digest, "The bundle's manifest"))
 
     def _label_set(self, version: str, dataset_version: str) -> str:
         label_set = self._registry.version(version).receipt.label_set

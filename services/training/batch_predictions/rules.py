@@ -6,11 +6,13 @@ queued -> cancelled
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.common.bundle.values import Input, none_of
+from services.common.errors import InvalidField
 from services.training.runs.rules import State
 
 BATCH_PREDICTION = "projects/{project}/batchPredictions/{batch_prediction}"
@@ -91,6 +93,12 @@ class Chunk:
     size: int
     counts: Mapping[str, int]
     unread: Mapping[str, int]
+
+
+def check_columns(inputs: Sequence[Input], columns: Container[str]) -> None:
+    """Raises `InvalidField` for a data set version without any column of the model: each row would be scored from nothing."""
+    if not any(one.name in columns for one in inputs):
+        raise InvalidField("batch_prediction.dataset_version", none_of(inputs))
 
 
 def added(parts: list[Mapping[str, int]]) -> dict[str, int]:

@@ -26,7 +26,7 @@ from services.common.frames.label_sets import read_label_set
 from services.common.frames.parquet import Manifest, Part, frame_of, read_manifest, read_part, root_of
 from services.common.objects.port import ObjectStore
 from services.training.batch_predictions import results
-from services.training.batch_predictions.rules import Chunk, Rows
+from services.training.batch_predictions.rules import Chunk, Rows, check_columns
 from services.training.data import column_of
 
 _MOST_CHUNK_ROWS, _LEAST_CHUNK_ROWS = 8_192, 64
@@ -61,9 +61,10 @@ class ScoringTask:
 def score(
     task: ScoringTask, objects: ObjectStore, cache_dir: Path, on_event: OnEvent, cancelled: Callable[[], bool]
 ) -> list[str]:
-    """Finishes every chunk; answers notes for a person. Raises `Cancelled`, `NotFound`, `DigestMismatch`."""
+    """Finishes every chunk; answers notes for a person. Raises `Cancelled`, `NotFound`, `DigestMismatch`, `InvalidField`."""
     bundle = Bundle.open(objects, task.bundle_digest, cache_dir)
     manifest = read_manifest(objects, task.manifest_key)
+    check_columns(bundle.manifest.inputs, manifest.schema.names)
     chosen = _Chosen(task, objects, manifest)
     on_event({"type": "plan", "rows": chosen.count})
     scorer = _Scorer(bundle, manifest.schema, chosen, cancelled)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from training_world import DATASET, FLEETING, HELD, LARGE, LARGE_ROWS, PROJECT, ROWS, VERSION, Client, World
+from training_world import DATASET, FLEETING, FOREIGN, HELD, LARGE, LARGE_ROWS, PROJECT, ROWS, VERSION, Client, World
 
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import batch_predictions_pb2 as pb
@@ -200,6 +200,23 @@ def test_what_cant_be_scored_is_told_when_it_is_asked_for(batches: Batches, cham
     for kind, asked in cases:
         with pytest.raises(kind):
             batches.create(**asked)
+
+
+def test_a_data_set_with_no_column_of_the_model_is_refused_with_the_columns_that_it_reads(
+    batches: Batches, champion: str, directly: Any, world: World, tmp_path: Path
+) -> None:
+    told = "batch_prediction.dataset_version: has none of the model's columns: review."
+    with pytest.raises(InvalidField) as refused:
+        batches.create(champion, version=FOREIGN)
+    assert refused.value.message == told
+    schema = Schema((Column(name="body", kind=Kind.TEXT),))
+    parts = PartsWriter(world.objects, "default/foreign/1", schema, tmp_path).finish()
+    stored = write_manifest(
+        world.objects, "default/foreign/1", Manifest(schema=schema, parts=parts, row_count=0, holdout_count=0)
+    )
+    with pytest.raises(InvalidField) as failed:  # where the store was away when it was asked for
+        directly(manifest_key=stored.key)
+    assert failed.value.message == told
 
 
 def test_those_of_a_project_are_listed_newest_first_page_by_page(batches: Batches, champion: str) -> None:

@@ -53,6 +53,8 @@ LARGE, LARGE_ROWS = f"{DATASET}/versions/2", 100_000
 """The same reviews again and again: long enough to be killed in the middle of."""
 FLEETING = f"{DATASET}/versions/3"
 """It is there when it is first asked for, and deleted then."""
+FOREIGN = f"{DATASET}/versions/4"
+"""Its only column is none of any model."""
 SPEC = f"{PROJECT}/problemSpecs/tone"
 SEED, FULL, AGAIN, LOST = (f"{DATASET}/labelSets/{name}" for name in ("seed", "full", "again", "lost"))
 ADA = Principal(key_id="key-1", role="editor", projects=("default",), name="Ada")
@@ -84,13 +86,15 @@ class Labeling(
         self.gate.wait(60)
         if request.name == LARGE:
             stored = self._large()
-            return datasets_pb2.DatasetVersion(name=LARGE, object_key=stored.key, digest=stored.digest)
+            return _version(LARGE, stored)
         if request.name == FLEETING and not self._fled.is_set():
             self._fled.set()
-            return datasets_pb2.DatasetVersion(name=FLEETING, object_key=self._version.key, digest=self._version.digest)
+            return _version(FLEETING, self._version)
+        if request.name == FOREIGN:
+            return _version(FOREIGN, self._version, column="body")
         if request.name != VERSION:
             raise NotFound("data set version", request.name)
-        return datasets_pb2.DatasetVersion(name=VERSION, object_key=self._version.key, digest=self._version.digest)
+        return _version(VERSION, self._version)
 
     def GetLabelSet(self, request: Any, context: grpc.ServicerContext) -> label_sets_pb2.LabelSet:
         if request.name not in self._label_sets:
@@ -212,6 +216,11 @@ def send_feedback(log: EventLog, model: str, ids: Sequence[str]) -> None:
         message.accept_time.GetCurrentTime()
         events.append(Event(key=model, value=message.SerializeToString()))
     log.append(FEEDBACK, events)
+
+
+def _version(name: str, stored: StoredManifest, column: str = "review") -> datasets_pb2.DatasetVersion:
+    schema = schema_pb2.Schema(columns=[schema_pb2.Column(name=column, kind=schema_pb2.COLUMN_KIND_TEXT)])
+    return datasets_pb2.DatasetVersion(name=name, object_key=stored.key, digest=stored.digest, schema=schema)
 
 
 def _serve_labeling(labeling: Labeling) -> RunningServer:
