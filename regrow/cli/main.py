@@ -32,6 +32,7 @@ from regrow.cli import (
     runs,
     specs,
     stack,
+    status,
     trying,
     versions,
 )
@@ -52,7 +53,7 @@ START, DATA, LEARN, SERVE, ACCESS = "Start here", "Data and labels", "Train", "S
 app.command("try", rich_help_panel=START)(trying.try_file)
 app.command("up", rich_help_panel=START)(stack.up)
 app.command("down", rich_help_panel=START)(stack.down)
-app.command("status", rich_help_panel=START)(stack.status)
+app.command("status", rich_help_panel=START)(status.status)
 app.command("doctor", rich_help_panel=START)(doctor.doctor)
 app.command("import", rich_help_panel=DATA)(datasets.import_file)
 app.add_typer(datasets.app, name="datasets", rich_help_panel=DATA)

@@ -38,7 +38,7 @@ class Mistake(Exception):
     """Something that the person at the keyboard can mend; its text says what and how. Ends the command with exit code 1."""
 
 
-def connect(project: str = "default", data: Path | None = None) -> Client:
+def connect(project: str = "default", data: Path | None = None, *, retry_for: float | None = None) -> Client:
     """A client for the gateway that the environment names, else the one that runs on `data`, else the one of the login.
 
     Where that isn't the one of the folder that one stands in, or that `REGROW_DATA_DIR` names, it says so.
@@ -46,7 +46,7 @@ def connect(project: str = "default", data: Path | None = None) -> Client:
     known = credentials_for(data)
     if other := another_gateway(known, data):
         output.tell(f"{other} That of the login is asked.")
-    return client_of(known, project)
+    return client_of(known, project, retry_for=retry_for)
 
 
 def client_of(known: Credentials, project: str = "default", *, retry_for: float | None = None) -> Client:

@@ -1,4 +1,4 @@
-"""`regrow up`, `down` and `status`: the whole of Regrow on this machine."""
+"""`regrow up` and `down`: the whole of Regrow on this machine."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ from typing import Annotated
 
 import typer
 
-from regrow import local, names
+from regrow import local
 from regrow.cli import output
-from regrow.cli.options import DATA, Data, Json, Project, connect, pairs
-from regrow.client import Client
+from regrow.cli.options import DATA, Data, pairs
 from regrow.credentials import Credentials, credentials_of, key_of_folder, store_credentials, store_key_of_folder
-from regrow.gateway.v1 import gateway_pb2
-from regrow.labeling.v1 import feedback_ledger_pb2
 from regrow.local import LaunchError, Local
-from regrow.local.launcher import check_installed, is_running, refuse_unfit
+from regrow.local.launcher import check_installed, refuse_unfit
 from regrow.local.supervisor import read_state
-from regrow.paging import iterate
-from regrow.training.v1 import runs_pb2
-
-_ACTIVE = {runs_pb2.RUN_STATE_QUEUED: "queued", runs_pb2.RUN_STATE_RUNNING: "running"}
 
 
 def up(
@@ -140,59 +133,3 @@ def down(data: Data = DATA) -> None:
         output.done(f"Stopped what ran on {data.absolute()}.")
     else:
         output.say(f"Nothing runs on {data.absolute()}.")
-
-
-def status(project: Project = "default", json: Json = False, data: Data = DATA) -> None:
-    """Show how the services are, which models are loaded, what feedback came, and which runs are under way."""
-    if not is_running(data) and read_state(data):
-        output.warn(f"The supervisor of {data.absolute()} is gone. `regrow up` cleans up after it and starts again.")
-    with connect(project, data) as client:
-        system = client.system.GetStatus(gateway_pb2.GetStatusRequest())
-        models = sorted({names.parent(m.version) for m in system.loaded_models if names.project_of(m.version) == project})
-        feedback = [_feedback(client, model) for model in models]
-        listed = iterate(client.runs.ListRuns, runs_pb2.ListRunsRequest(parent=f"projects/{project}", page_size=100))
-        runs = [run for run in listed if run.state in _ACTIVE]
-    if json:
-        return output.show_json({"status": system, "feedback": feedback, "runs": runs})
-    _show_status(client.address, system, feedback, runs)
-
-
-def _feedback(client: Client, model: str) -> feedback_ledger_pb2.FeedbackStats:
-    stats: feedback_ledger_pb2.FeedbackStats = client.feedback_ledger.GetFeedbackStats(
-        feedback_ledger_pb2.GetFeedbackStatsRequest(parent=model)
-    )
-    return stats
-
-
-def _show_status(
-    address: str,
-    system: gateway_pb2.Status,
-    feedback: list[feedback_ledger_pb2.FeedbackStats],
-    runs: list[runs_pb2.Run],
-) -> None:
-    output.facts({"gateway": address, "version": system.software_version, "predictions to log": system.pending_predictions})
-    output.table(
-        "Services", ("service", "ready", "problem"), [(one.service, one.ready, one.problem) for one in system.services]
-    )
-    if system.loaded_models:
-        output.table(
-            "Loaded models",
-            ("version", "aliases", "loaded", "predictions"),
-            [
-                (
-                    names.short(m.version),
-                    ", ".join(names.short(a).split("/")[-1] for a in m.aliases),
-                    output.when(m.load_time),
-                    m.predictions,
-                )
-                for m in system.loaded_models
-            ],
-            numbers=("predictions",),
-        )
-    if feedback:
-        columns = ("model", "votes", "used", "unmatched", "repeated", "not read yet")
-        rows = [(names.short(f.model), f.votes, f.used, f.unmatched, f.repeated_count, f.lag) for f in feedback]
-        output.table("Feedback", columns, rows, numbers=columns[1:])
-    if runs:
-        rows_of_runs = [(names.short(r.name), _ACTIVE[r.state], names.short(r.model), output.when(r.create_time)) for r in runs]
-        output.table("Runs under way", ("run", "state", "model", "submitted"), rows_of_runs)
