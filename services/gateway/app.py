@@ -59,7 +59,7 @@ from services.gateway.limits.limiter import Limiter
 from services.gateway.limits.rules import Limits
 from services.gateway.methods import GATEWAY, public_methods
 from services.gateway.oip.door import Door
-from services.gateway.oip.grpc_api import handlers as inference_handlers
+from services.gateway.oip.grpc_api import service as inference_service
 from services.gateway.oip.repository import Repository
 from services.gateway.oip.rest import InferenceRest
 from services.gateway.operations.api import Operations
@@ -175,7 +175,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOADS_SECONDS):
                 await self.serving.settled()
-        self._server, self._health = forwarding.make_server(self._calls, [inference_handlers(self._door)])
+        self._server, self._health = forwarding.make_server(self._calls, [inference_service(self._door)])
         taken = listener(self._settings.gateway_http_address)
         try:
             self.grpc_port = bind(self._server, self._settings.gateway_grpc_address, self._door_certificate)

@@ -7,10 +7,11 @@ are the only others, and need no key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -43,16 +44,25 @@ _OPTIONS = (
 )
 
 
-def make_server(calls: Calls, others: Iterable[Any] = ()) -> tuple[grpc.aio.Server, HealthServicer]:
+class OtherService(NamedTuple):
+    """A service beside the public ones, with the descriptor pool of its messages."""
+
+    name: str
+    handlers: Any
+    pool: DescriptorPool
+
+
+def make_server(calls: Calls, others: Sequence[OtherService] = ()) -> tuple[grpc.aio.Server, HealthServicer]:
     """A server with every public call, and with `others`; the caller adds a port and starts it."""
     server = grpc.aio.server(options=_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(others))
+    server.add_generic_rpc_handlers(tuple(one.handlers for one in others))
     for service in public_services():
         handlers = {method.name: _handler(calls, method) for method in public_methods().values() if method.service == service}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    enable_reflection(server, public_services())
+    names = (*public_services(), *(one.name for one in others))
+    enable_reflection(server, names, pools=[one.pool for one in others])
     return server, servicer
 
 

@@ -195,7 +195,7 @@ def test_health_and_reflection_need_no_key(channel) -> None:
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
     names = {service.name for service in answer.list_services_response.service}
-    assert "regrow.gateway.v1.PredictionService" in names
+    assert {"regrow.gateway.v1.PredictionService", "inference.GRPCInferenceService"} <= names
     assert "regrow.labeling.v1.RegrowthService" not in names
 
 

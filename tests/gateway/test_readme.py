@@ -15,11 +15,13 @@ import grpc
 import grpcurl
 import pytest
 from gateway_world import RunningGateway, World
+from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from regrow import Credentials
 from regrow.credentials import store_credentials
 from services.common.rpc.reflecting import ALPHA, V1
 from services.gateway.methods import public_methods, public_services
+from services.gateway.oip.methods import SERVICE, inference_methods
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 CHAPTER = README.partition("## The API in a few calls")[2].partition("\n## ")[0]
@@ -70,12 +72,13 @@ def test_every_curl_of_the_readme_does_what_it_says(gateway: RunningGateway, adm
 
 def test_every_grpcurl_of_the_readme_does_what_it_says(gateway: RunningGateway, admin: str, buy: str) -> None:
     lines = commands("grpcurl")
-    assert len(lines) >= 4
+    assert len(lines) >= 5
     printed = [grpcurl.run(shlex.split(placed(line, gateway).replace("$REGROW_KEY", admin))[1:]) for line in lines]
     assert set(public_services()) <= set(printed[0].splitlines())
     assert "  rows" in printed[1].splitlines()
     assert json.loads(printed[2])["version"] == f"{buy}/versions/1"
     assert set(json.loads(printed[3])) <= {"operations"}
+    assert [one["name"] for one in json.loads(printed[4])["inputs"]] == ["text", "length"]
 
 
 def test_the_python_of_the_readme_runs(
@@ -98,8 +101,8 @@ def test_reflection_lists_every_public_service_with_all_of_its_calls_and_message
     monkeypatch.setattr(grpcurl, "REFLECTION", f"/{reflection}/ServerReflectionInfo")
     with grpc.insecure_channel(gateway.grpc) as channel:
         server = grpcurl.Server(channel)
-        assert {V1, ALPHA, "grpc.health.v1.Health", *public_services()} <= set(server.services())
-        for method in public_methods().values():
+        assert {V1, ALPHA, "grpc.health.v1.Health", SERVICE, *public_services()} == set(server.services())
+        for method in (*public_methods().values(), *inference_methods().values()):
             found = server.describe(method.service).methods_by_name[method.name]
             assert found.input_type.full_name == method.request.DESCRIPTOR.full_name
             fields = {field.name for field in method.response.DESCRIPTOR.fields}
@@ -107,6 +110,16 @@ def test_reflection_lists_every_public_service_with_all_of_its_calls_and_message
         assert (
             server.describe(V1).methods_by_name["ServerReflectionInfo"].input_type.full_name.startswith("grpc.reflection.v1.")
         )
+
+
+def test_reflection_knows_the_extensions_of_messages_in_either_pool(gateway: RunningGateway) -> None:
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        ask = grpcurl.Server(channel)._ask
+        options = pb.ServerReflectionRequest(all_extension_numbers_of_type="google.protobuf.FieldOptions")
+        field_behavior = 1052
+        assert field_behavior in ask(options).all_extension_numbers_response.extension_number
+        none = pb.ServerReflectionRequest(all_extension_numbers_of_type="inference.ModelInferRequest")
+        assert ask(none).all_extension_numbers_response.base_type_name == "inference.ModelInferRequest"
 
 
 def test_reflection_says_of_what_it_does_not_know_that_it_does_not(gateway: RunningGateway) -> None:

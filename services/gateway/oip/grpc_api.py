@@ -11,14 +11,14 @@ from google.protobuf.message import DecodeError, Message
 from services.common.errors import InvalidField, RegrowError
 from services.common.rpc.principal import REQUEST_ID_KEY
 from services.gateway.calls import ClientGone
-from services.gateway.forwarding import abort, begin
+from services.gateway.forwarding import OtherService, abort, begin
 from services.gateway.inference.prediction import Answer
 from services.gateway.methods import Method
 from services.gateway.oip import grpc_messages
 from services.gateway.oip.answering import MOST_IDS
 from services.gateway.oip.door import Door
 from services.gateway.oip.methods import INFER, SERVICE, STREAM, inference_methods
-from services.gateway.oip.stubs import grpc_service_pb2
+from services.gateway.oip.stubs import POOL, grpc_service_pb2
 
 IDS_KEY, VERSION_KEY = "regrow-prediction-ids", "regrow-model-version"
 """Trailing metadata of ModelInfer."""
@@ -27,10 +27,10 @@ _INFER = inference_methods()[INFER]
 _FINAL, _ASKS_FINAL = "triton_final_response", "triton_enable_empty_final_response"
 
 
-def handlers(door: Door) -> Any:
+def service(door: Door) -> OtherService:
     """Every call of the protocol, for a server."""
     made = {method.name: _handler(door, method) for method in inference_methods().values()}
-    return grpc.method_handlers_generic_handler(SERVICE, made)
+    return OtherService(SERVICE, grpc.method_handlers_generic_handler(SERVICE, made), POOL)
 
 
 def _handler(door: Door, method: Method) -> Any:
