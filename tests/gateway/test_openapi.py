@@ -18,7 +18,9 @@ from services.gateway.operations.rules import eligible
 
 DOCUMENT: dict[str, Any] = json.loads(document("1.2.3"))
 OPERATIONS = {
-    operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()
+    operation["operationId"]: operation
+    for path, operations in DOCUMENT["paths"].items() if path.startswith("/v1/")
+    for operation in operations.values()
 }  # fmt: skip
 METHODS = {method.name: method for method in public_methods().values()}
 

@@ -69,7 +69,8 @@ def test_the_api_document_has_every_call_with_its_words(http) -> None:
     document = http.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert {one["operationId"].partition("_")[0] for one in operations} == {method.name for method in public_methods().values()}
+    ours = [operation for path, all_ in document["paths"].items() if path.startswith("/v1/") for operation in all_.values()]
+    assert {one["operationId"].partition("_")[0] for one in ours} == {method.name for method in public_methods().values()}
     assert all(one["summary"] and one["description"] for one in operations)
     references = str(document).split("'$ref': '#/components/schemas/")[1:]
     assert {reference.partition("'")[0] for reference in references} <= set(document["components"]["schemas"])

@@ -24,7 +24,7 @@ EXAMPLES = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
 
 def real_names(case: Any, system: System) -> dict[str, str]:
     """Path parameters of what exists, for every other request that removes nothing; else none."""
-    if case.method == "DELETE" or case.path.endswith((":revoke", ":retire", ":unload")) or len(repr(case.query)) % 2:
+    if case.method == "DELETE" or case.path.endswith((":revoke", ":retire", "/unload")) or len(repr(case.query)) % 2:
         return {}
     found = {name: segments_of(system, name) for name in case.path_parameters or ()}
     return found if all(found.values()) else {}
@@ -37,11 +37,18 @@ def segments_of(system: System, parameter: str) -> str:
     return system.names[pattern].rpartition("/")[2] if pattern else ""
 
 
+def checks_of(case: Any, status: int) -> list[Any]:
+    """All, but where the Open Inference Protocol has a status of 500 and more for what isn't supported, or isn't ready."""
+    on_purpose = case.path.startswith("/v2/") and (status == 501 or (status == 503 and case.path.endswith("/ready")))
+    return [check for check in CHECKS if check is not checks.not_a_server_error or not on_purpose]
+
+
 @pytest.mark.parametrize("mode", EXAMPLES)
 def test_requests_made_from_the_document_find_no_answer_by_accident(system: System, mode: GenerationMode, fuzz: int) -> None:
     schema = schemathesis.openapi.from_url(f"{system.local.url}/openapi.json")
     operations = [one.ok() for one in schema.get_all_operations()]
-    assert len(operations) > 60
+    assert len(operations) > 90
+    assert {"/v1/caller", "/v2/models/{model}/infer"} <= {one.path for one in operations}
     if fuzz == 1 and mode is GenerationMode.NEGATIVE:
         operations = operations[::3]  # wrong requests to all calls are what the suite over REST sends
     problems: list[str] = []
@@ -60,7 +67,7 @@ def test_requests_made_from_the_document_find_no_answer_by_accident(system: Syst
             sent = repr((case.path_parameters, case.query, case.body))
             where = f"{case.method} {case.path}: {answer.status_code}"
             try:
-                case.validate_response(answer, checks=CHECKS)
+                case.validate_response(answer, checks=checks_of(case, answer.status_code))
             except FailureGroup as failed:
                 told = [f"{one.title}: {one.message[:300]}" for one in failed.exceptions]
                 problems.append(f"{where} {told} {answer.text[:200]} to {sent[:300]}")

@@ -56,6 +56,20 @@ _BINDINGS: dict[str, tuple[Binding, ...]] = {
     "LogSettings": (*_routes("GET", "/v2/logging"), *_routes("POST", "/v2/logging")),
 }
 
+FEEDBACK = Binding(verb="POST", template="/v2/models/{name}/feedback", body="*")
+"""Of ours: what the protocol lacks. It is `BatchSendFeedback`, in the protocol's style."""
+
+_NO_SHARED_MEMORY = "The gateway shares no memory with its callers. Send the elements of tensors in the request."
+UNSUPPORTED = {
+    **dict.fromkeys(
+        (f"{kind}SharedMemory{what}" for kind in ("System", "Cuda") for what in ("Status", "Register", "Unregister")),
+        _NO_SHARED_MEMORY,
+    ),
+    "TraceSetting": "What is traced is set where the gateway is started: `python -m services.gateway --print-config`.",
+    "LogSettings": "What is logged is set where the gateway is started, by REGROW_LOG_LEVEL.",
+}
+"""Calls of Triton that mean nothing here, and what their callers hear."""
+
 
 @cache
 def inference_methods() -> Mapping[str, Method]:

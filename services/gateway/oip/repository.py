@@ -15,7 +15,7 @@ from services.gateway.inference.loading import Loaded
 from services.gateway.inference.serving import Serving
 from services.gateway.oip import describing, names
 from services.gateway.oip.grpc_messages import value_of
-from services.gateway.oip.methods import SERVICE
+from services.gateway.oip.methods import SERVICE, UNSUPPORTED
 from services.gateway.oip.stubs import grpc_service_pb2
 from services.gateway.system import System, software_version
 
@@ -127,18 +127,6 @@ class Repository:
     def _versions(self, described: Loaded) -> list[int]:
         same = {loaded.target.number for loaded in self._loaded() if loaded.target.model == described.target.model}
         return sorted(same | {described.target.number})
-
-
-_NO_SHARED_MEMORY = "The gateway shares no memory with its callers. Send the elements of tensors in the request."
-UNSUPPORTED = {
-    **dict.fromkeys(
-        (f"{kind}SharedMemory{what}" for kind in ("System", "Cuda") for what in ("Status", "Register", "Unregister")),
-        _NO_SHARED_MEMORY,
-    ),
-    "TraceSetting": "What is traced is set where the gateway is started: `python -m services.gateway --print-config`.",
-    "LogSettings": "What is logged is set where the gateway is started, by REGROW_LOG_LEVEL.",
-}
-"""Calls of Triton that mean nothing here, and what their callers hear."""
 
 
 def _unsupported(why: str) -> Handler:

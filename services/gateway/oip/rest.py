@@ -23,10 +23,10 @@ from services.gateway.calls import ClientGone
 from services.gateway.conditions import IF_MATCH, wanted_etag
 from services.gateway.http import JSON, Exchange, hints
 from services.gateway.json_reading import append, fields_of
-from services.gateway.methods import Binding, public_methods
+from services.gateway.methods import public_methods
 from services.gateway.oip import http_messages, names
 from services.gateway.oip.door import Door
-from services.gateway.oip.methods import INFER, inference_methods
+from services.gateway.oip.methods import FEEDBACK, INFER, inference_methods
 from services.gateway.rest import arrival
 from services.gateway.routes import Route, Router
 from services.gateway.transcoding import not_found
@@ -46,7 +46,7 @@ class InferenceRest:
         self._door = door
         self._max_body = max_body_bytes
         self._router = Router(inference_methods().values())
-        self._router.add(_FEEDBACK, Binding(verb="POST", template="/v2/models/{name}/feedback", body="*"))
+        self._router.add(_FEEDBACK, FEEDBACK)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; nothing is raised."""

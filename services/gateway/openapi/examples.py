@@ -49,10 +49,26 @@ BODIES: dict[str, Any] = {
 }  # fmt: skip
 """By the call's name: its body."""
 
+INFERENCE_BODIES: dict[str, Any] = {
+    "ModelInfer": {
+        "id": "order-17",
+        "inputs": [
+            {"name": "Review Text", "datatype": "BYTES", "shape": [2], "data": ["Fits perfectly", "Too small"]},
+            {"name": "Age", "datatype": "FP64", "shape": [2], "data": [34, None]},
+        ],
+        "outputs": [{"name": "class"}, {"name": "probabilities"}, {"name": "prediction_id"}],
+    },
+    "ModelFeedback": {"predictionId": "PREDICTION_ID", "classNames": ["yes"], "source": "shop"},
+    "RepositoryIndex": {"ready": True},
+    "RepositoryModelLoad": {"parameters": {"config": '{"version_policy": {"specific": {"versions": [1]}}}'}},
+    "RepositoryModelUnload": {"parameters": {}},
+}  # fmt: skip
+"""The same of the Open Inference Protocol, and of feedback beside it."""
+
 NAMES = {
     "project": "default", "dataset": "reviews", "problemSpec": "buy", "labeler": "praise", "labelSet": "first", "model": "buy",
     "version": "1", "alias": "champion", "run": "r-1", "policy": "buy", "regrowth": "1", "key": "KEY_ID", "vote": "1",
-    "operation": "OPERATION_ID", "batchPrediction": "first", "deadLetter": "0-17",
+    "operation": "OPERATION_ID", "batchPrediction": "first", "deadLetter": "0-17", "region": "images",
 }  # fmt: skip
 """By the path's parameter: a name that fits."""
 

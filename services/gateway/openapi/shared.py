@@ -56,6 +56,10 @@ HEADERS: Json = {
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     "ETag": {"description": "The resource's etag in quotes, for `If-Match`.", "schema": {"type": "string"}},
     "Location": {"description": "The operation.", "schema": {"type": "string"}},
+    "Inference-Header-Content-Length": {
+        "description": "Of an answer with binary tensors: how many bytes of JSON stand before them.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
 }
 PARAMETERS: Json = {
@@ -76,6 +80,10 @@ PARAMETERS: Json = {
             "Make the change only where the resource has this etag, in quotes as the header `ETag` gives it. The same as the"
             " etag in the request: where it is old, 409. `*` is whatever it has. Calls without this parameter refuse it (400)."
         ),
+    },
+    "InferenceHeader": {
+        "name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer", "minimum": 0},
+        "description": "Of a request with binary tensors: how many bytes of JSON stand before them.",
     },
     "Prefer": {
         "name": "Prefer", "in": "header", "schema": {"type": "string"}, "example": "respond-async, wait=5",
