@@ -226,8 +226,11 @@ class AsyncEventService:
 
 
 class AsyncAuditService:
-    """The audit log: every call that changed something or tried to, and every call that was refused for lack of a right. An
-    event is kept before the call is answered, and also told on the topic `regrow.audit`.
+    """The audit log: every call that changed something or tried to, and every call that was refused for lack of a right, or
+    came with a key that is revoked or has expired. Calls without a key that is known here are in the gateway's log and
+    metrics alone. The event of a change is kept before the call is answered. The first refusal is an event at once; those
+    that follow within a minute, of the same key, method, outcome and reason, are one event that counts them. All are told
+    on the topic `regrow.audit`.
     """
 
     def __init__(self, channel: grpc.aio.Channel, calls: AsyncCalls) -> None:

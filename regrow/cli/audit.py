@@ -45,5 +45,7 @@ def list_events(
 def _line(event: audit_pb2.AuditEvent) -> tuple[str, ...]:
     who = event.actor.display_name or event.actor.key_id
     outcome = event.outcome if not event.reason or event.reason == event.outcome else f"{event.outcome} ({event.reason})"
+    if event.call_count > 1:
+        outcome += f", {event.call_count:,} times"
     did, to = event.method.rpartition("/")[2], event.resource
     return (output.when(event.event_time), who, did, names.short(to) if to else "", outcome, event.source_address)

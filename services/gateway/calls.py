@@ -21,13 +21,23 @@ from google.protobuf.message import DecodeError, Message
 from prometheus_client import Counter, Histogram
 
 from services.common import tracing
-from services.common.errors import Cancelled, EngineUnavailable, FieldProblem, InvalidField, InvalidFields, RegrowError
+from services.common.errors import (
+    Cancelled,
+    EngineUnavailable,
+    FieldProblem,
+    InvalidField,
+    InvalidFields,
+    RegrowError,
+    Unauthenticated,
+)
 from services.common.rpc.principal import Call, Principal, current_call, entered
 from services.common.rpc.status import HTTP_STATUS, code_of, known
 from services.common.telemetry import REQUESTS, RUNNING, SECONDS
 from services.gateway.audit.handlers import Audit
+from services.gateway.audit.rules import address_of
 from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
+from services.gateway.keys.ring import public_prefix
 from services.gateway.methods import GATEWAY, Method, public_methods
 from services.gateway.policy import RULES, check_request, check_role, project_in
 from services.gateway.projects import Projects
@@ -63,6 +73,9 @@ _BEFORE_SECONDS = 2.0
 """How long a change waits for what was before it."""
 _NO_FAULT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
 """Codes of the server's side that no operator needs to look into."""
+
+_REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+"""Codes whose log line says where the call came from, and with which key."""
 
 _ASK_NOBODY = ("labeling", "training")
 """Services that know names alone: that a project exists is checked for them. The registry knows by itself."""
@@ -139,7 +152,11 @@ class Calls:
 
     async def authenticate(self, method: Method, call: Call, authorization: str) -> Principal:
         """Raises `Unauthenticated`, `PermissionDenied`; `EngineUnavailable` where a token's issuer is down."""
-        call.principal = await self._callers.principal(authorization)
+        try:
+            call.principal = await self._callers.principal(authorization)
+        except Unauthenticated:
+            call.key_prefix = public_prefix(authorization)
+            raise
         check_role(RULES[method.path], call.principal)
         return call.principal
 
@@ -294,7 +311,9 @@ def _observe(method: Method, call: Call, code: grpc.StatusCode, reason: str, sec
     if code is grpc.StatusCode.OK and method.path in _UNLOGGED:
         return
     failed = HTTP_STATUS[code] >= 500 and code not in _NO_FAULT
-    who = call.principal.key_id if call.principal is not None else ""
+    caller = call.principal or call.refused
+    whence = {"key_prefix": call.key_prefix, "source": address_of(call.peer())} if code in _REFUSALS else {}
     (log.error if failed else log.info)(
-        "rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4), key_id=who
-    )
+        "rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4),
+        key_id=caller.key_id if caller is not None else "", **whence,
+    )  # fmt: skip

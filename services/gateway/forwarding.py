@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
@@ -23,6 +24,7 @@ from services.common.rpc.principal import REQUEST_ID_KEY, Call, as_mapping, requ
 from services.common.rpc.reflecting import enable_reflection
 from services.common.rpc.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.rpc.status import to_status
+from services.gateway.audit.handlers import named_in
 from services.gateway.calls import Calls, stopping
 from services.gateway.methods import Method, public_methods, public_services
 from services.gateway.partial import FIELDS_KEY, mask_for, masked
@@ -155,6 +157,7 @@ def _fields(context: Any) -> str:
 
 
 async def _admitted(calls: Calls, method: Method, call: Call, authorization: str, content: bytes) -> Message:
+    call.about = partial(named_in, method, content)
     principal = await calls.authenticate(method, call, authorization)
     request = await calls.decode(method, content)
     await calls.admit(method, request, principal, size=len(content))

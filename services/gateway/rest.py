@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -59,7 +60,7 @@ class Rest:
             exchange.help_url = docs_url(found.route.method)
             arrived = arrival(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
-                call.peer = exchange.peer
+                call.peer, call.about = exchange.peer, partial(_named_in, found.values)
                 principal = await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
                 exchange.also = self._calls.rate_headers(principal)
                 await self._answer(exchange, found.route, found.values, call)
@@ -155,6 +156,11 @@ async def _upload_messages(method: Method, first: Message, chunks: AsyncIterator
             del waiting[:CHUNK_BYTES]
     if waiting:
         yield method.request(**{method.upload_field: bytes(waiting)}).SerializeToString()
+
+
+def _named_in(values: Mapping[str, str]) -> str:
+    """The resource that a path names."""
+    return next(iter(values.values()), "")
 
 
 async def _once(request: Message) -> AsyncIterator[bytes]:

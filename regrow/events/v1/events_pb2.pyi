@@ -77,7 +77,7 @@ class RegistryChange(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., change: _Optional[str] = ..., name: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ..., change_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AuditEvent(_message.Message):
-    __slots__ = ("number", "event_time", "request_id", "method", "resource", "key_id", "display_name", "subject", "role", "source_address", "outcome", "reason", "before_json", "after_json")
+    __slots__ = ("number", "event_time", "request_id", "method", "resource", "key_id", "display_name", "subject", "role", "source_address", "outcome", "reason", "before_json", "after_json", "call_count")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class AuditEvent(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     BEFORE_JSON_FIELD_NUMBER: _ClassVar[int]
     AFTER_JSON_FIELD_NUMBER: _ClassVar[int]
+    CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
     number: int
     event_time: _timestamp_pb2.Timestamp
     request_id: str
@@ -106,4 +107,5 @@ class AuditEvent(_message.Message):
     reason: str
     before_json: str
     after_json: str
-    def __init__(self, number: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., method: _Optional[str] = ..., resource: _Optional[str] = ..., key_id: _Optional[str] = ..., display_name: _Optional[str] = ..., subject: _Optional[str] = ..., role: _Optional[str] = ..., source_address: _Optional[str] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., before_json: _Optional[str] = ..., after_json: _Optional[str] = ...) -> None: ...
+    call_count: int
+    def __init__(self, number: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., method: _Optional[str] = ..., resource: _Optional[str] = ..., key_id: _Optional[str] = ..., display_name: _Optional[str] = ..., subject: _Optional[str] = ..., role: _Optional[str] = ..., source_address: _Optional[str] = ..., outcome: _Optional[str] = ..., reason: _Optional[str] = ..., before_json: _Optional[str] = ..., after_json: _Optional[str] = ..., call_count: _Optional[int] = ...) -> None: ...

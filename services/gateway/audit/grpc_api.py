@@ -39,7 +39,7 @@ class AuditApi:
 def _proto(row: AuditRow) -> audit_pb2.AuditEvent:
     message = audit_pb2.AuditEvent(
         name=f"auditEvents/{row.number}", request_id=row.request_id, method=row.method, resource=row.resource,
-        source_address=row.source, outcome=row.outcome, reason=row.reason,
+        source_address=row.source, outcome=row.outcome, reason=row.reason, call_count=row.calls,
         actor=audit_pb2.Actor(
             key_id=row.key_id, display_name=row.display_name, subject=row.subject, role=f"ROLE_{row.role.upper()}"
         ),

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import unquote
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from services.common.database import Database, now
 from services.common.listing import FIRST_PAGE, Asked
-from services.common.rpc.principal import Call
+from services.common.rpc.principal import ALL_PROJECTS, Call, Principal
 from services.gateway.audit import storage
-from services.gateway.audit.rules import AuditEvent, as_json, project_of, resource_of
+from services.gateway.audit.rules import AuditEvent, address_of, as_json, bare, project_of, resource_of
 from services.gateway.audit.storage import AuditRow, Filter
 from services.gateway.audit.trail import Trail
 from services.gateway.methods import Method
 from services.gateway.policy import Rule
+
+_MOST_READ_BYTES = 64 << 10
+"""Of a refused request that is larger, the resource isn't looked for."""
+_REFUSALS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 
 Read = Callable[[Method, str], Awaitable[Message | None]]
 """Reads a resource by name through the rpc given, for whoever calls; None where it can't be read."""
@@ -38,14 +40,19 @@ class Audit:
     async def made(self, method: Method, call: Call, before: Message | None, after: Message) -> None:
         """A change was made: returns once that is kept."""
         call.audited = True
-        resource = resource_of(after) or resource_of(_request(call))
-        await self._trail.record(_event(method, call, resource, before=as_json(before), after=as_json(after)))
+        assert call.principal is not None
+        resource, after = resource_of(after) or resource_of(_request(call)), bare(after)
+        await self._trail.record(_event(method, call, call.principal, resource, before=as_json(before), after=as_json(after)))
 
     def failed(self, method: Method, rule: Rule, call: Call, outcome: str, reason: str) -> None:
-        """A call ended otherwise. Kept where it would have changed something, or was refused for lack of a right."""
-        if call.principal is not None and not call.audited and (rule.changes or outcome == "PERMISSION_DENIED"):
-            call.audited = True
-            self._trail.offer(_event(method, call, resource_of(_request(call)), outcome=outcome, reason=reason))
+        """A call ended otherwise. Kept where it would have changed something, or was refused, and whose key it was is known."""
+        actor, refused = call.principal or call.refused, outcome in _REFUSALS
+        if actor is None or call.audited or not (rule.changes or refused):
+            return
+        call.audited = True
+        resource = resource_of(_request(call)) or call.about() or _only_project(rule, actor)
+        event = _event(method, call, actor, resource, outcome=outcome, reason=reason)
+        (self._trail.offer_refusal if refused else self._trail.offer)(event)
 
 
 def list_events(database: Database, wanted: Filter, ask: Asked = FIRST_PAGE) -> tuple[Sequence[AuditRow], str]:
@@ -54,19 +61,38 @@ def list_events(database: Database, wanted: Filter, ask: Asked = FIRST_PAGE) -> 
         return storage.page(session, wanted, ask)
 
 
+def named_in(method: Method, content: bytes) -> str:
+    """The resource that a request is about, of one that wasn't read; empty for what can't be, or is large."""
+    try:
+        return resource_of(method.request.FromString(content)) if len(content) <= _MOST_READ_BYTES else ""
+    except DecodeError:
+        return ""
+
+
+def _only_project(rule: Rule, actor: Principal) -> str:
+    """Of a refused call that names nothing: the project of its key, where that has one alone and the call is about no other."""
+    return (
+        ""
+        if rule.every_project or len(actor.projects) != 1 or ALL_PROJECTS in actor.projects
+        else f"projects/{actor.projects[0]}"
+    )
+
+
 def _event(
-    method: Method, call: Call, resource: str, *, outcome: str = "OK", reason: str = "", before: str = "", after: str = ""
+    method: Method,
+    call: Call,
+    actor: Principal,
+    resource: str,
+    *,
+    outcome: str = "OK",
+    reason: str = "",
+    before: str = "",
+    after: str = "",
 ) -> AuditEvent:
-    assert call.principal is not None
     return AuditEvent(
         time=now(), request_id=call.request_id, method=method.path[1:], resource=resource, project=project_of(resource),
-        actor=call.principal, source=_address(call.peer()), outcome=outcome, reason=reason, before=before, after=after,
+        actor=actor, source=address_of(call.peer()), outcome=outcome, reason=reason, before=before, after=after,
     )  # fmt: skip
-
-
-def _address(peer: str) -> str:
-    """gRPC tells `ipv4:10.0.0.1:1234` and `ipv6:%5B::1%5D:1234`, REST the address alone."""
-    return unquote(re.sub("^ipv[46]:", "", peer))
 
 
 def _request(call: Call) -> Message | None:

@@ -30,7 +30,7 @@ def _event(row: AuditRow) -> Event:
     payload = events_pb2.AuditEvent(
         number=row.number, request_id=row.request_id, method=row.method, resource=row.resource, key_id=row.key_id,
         display_name=row.display_name, subject=row.subject, role=row.role, source_address=row.source, outcome=row.outcome,
-        reason=row.reason, before_json=row.before, after_json=row.after,
+        reason=row.reason, before_json=row.before, after_json=row.after, call_count=row.calls,
     )  # fmt: skip
     payload.event_time.FromDatetime(row.time)
     headers = envelope(

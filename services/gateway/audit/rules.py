@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from google.protobuf import json_format
@@ -25,7 +27,8 @@ MACHINE = Principal(key_id="machine", role="admin", name="the operator, on the m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One call. `before` and `after` are JSON, empty for nothing; `project` is an id, empty for a call about none."""
+    """One call, or as many of one kind as `calls` says. `before` and `after` are JSON, empty for nothing; `project` is an id,
+    empty for a call about none."""
 
     time: datetime
     request_id: str
@@ -38,10 +41,14 @@ class AuditEvent:
     reason: str = ""
     before: str = ""
     after: str = ""
+    calls: int = 1
 
 
 def resource_of(message: Message | None) -> str:
-    """The name of the resource that a request or an answer is about: its own, its parent's, or that of what it holds."""
+    """The name of the resource that a request or an answer is about: its own, its parent's, or that of what it holds.
+
+    What is to be made and has no name yet is told by the first project that it is for.
+    """
     for field in ("name", "parent"):
         name = getattr(message, field, "")
         if isinstance(name, str) and name:
@@ -49,7 +56,27 @@ def resource_of(message: Message | None) -> str:
     for child in _children(message.DESCRIPTOR) if message is not None else ():
         if name := str(getattr(getattr(message, child), "name", ""))[:_MOST_NAME]:
             return name
+    for child in _children(message.DESCRIPTOR) if message is not None else ():
+        for field in ("projects", "models"):
+            for name in getattr(getattr(message, child), field, ()):
+                return str(name)[:_MOST_NAME]
     return ""
+
+
+def address_of(peer: str) -> str:
+    """gRPC tells `ipv4:10.0.0.1:1234` and `ipv6:%5B::1%5D:1234`, REST the address alone."""
+    return unquote(re.sub("^ipv[46]:", "", peer))
+
+
+def bare(answer: Message) -> Message:
+    """The resource in an answer that holds it beside a secret; any other answer as it is."""
+    descriptor: Any = answer.DESCRIPTOR
+    secret = [field.name for field in descriptor.fields if field.GetOptions().debug_redact]
+    others = [field.name for field in descriptor.fields if field.name not in secret]
+    if secret and len(others) == 1 and others[0] in _children(descriptor):
+        found: Message = getattr(answer, others[0])
+        return found
+    return answer
 
 
 def project_of(resource: str) -> str:

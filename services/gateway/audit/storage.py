@@ -39,6 +39,7 @@ class AuditRow(GatewayTable):
     reason: Mapped[str] = mapped_column(sa.String(100))
     before: Mapped[str] = mapped_column(sa.Text)
     after: Mapped[str] = mapped_column(sa.Text)
+    calls: Mapped[int] = mapped_column(sa.BigInteger)
 
     def noun(self) -> AuditEvent:
         """The event."""
@@ -48,6 +49,7 @@ class AuditRow(GatewayTable):
         return AuditEvent(
             time=self.time, request_id=self.request_id, method=self.method, resource=self.resource, project=self.project,
             actor=actor, source=self.source, outcome=self.outcome, reason=self.reason, before=self.before, after=self.after,
+            calls=self.calls,
         )  # fmt: skip
 
 
@@ -145,7 +147,7 @@ def _row(number: int, event: AuditEvent) -> AuditRow:
         resource=_clean(event.resource, 1000), project=_clean(event.project, 200), key_id=_clean(actor.key_id, 80),
         display_name=_clean(actor.name, 200), subject=_clean(actor.subject, 255), role=actor.role,
         source=_clean(event.source, 100), outcome=event.outcome, reason=event.reason[:100], before=event.before,
-        after=event.after,
+        after=event.after, calls=event.calls,
     )  # fmt: skip
 
 

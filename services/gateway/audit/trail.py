@@ -2,7 +2,8 @@
 
 An event that can't be committed now is tried until it can; the call is answered after `PATIENCE_SECONDS` all the same, for
 its change is made. While events wait for so long, further changes are refused before they are made. So what is lost is what
-a killed gateway had not answered; whatever is left at an orderly stop goes to the log, whole.
+a killed gateway had not answered, and how often refusals were repeated in its last minute; whatever is left at an orderly
+stop goes to the log, whole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import structlog
@@ -24,6 +25,7 @@ from services.common.events.outbox import OutboxThread
 from services.common.events.port import EventLog
 from services.gateway.audit import storage
 from services.gateway.audit.publishing import publish
+from services.gateway.audit.repeats import WINDOW_SECONDS, Repeats
 from services.gateway.audit.rules import AuditEvent
 
 PATIENCE_SECONDS = 5.0
@@ -43,11 +45,20 @@ Done = Callable[[], None]
 class Trail:
     """Safe for use from many threads, `record` from the event loop."""
 
-    def __init__(self, database: Database, events: EventLog, *, days: int, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        *,
+        days: int,
+        patience: float = PATIENCE_SECONDS,
+        repeat_seconds: float = WINDOW_SECONDS,
+    ) -> None:
         self._database = database
         self._days = days
         self._patience = patience
         self._waiting: deque[tuple[AuditEvent, Done, float]] = deque()
+        self._repeats = Repeats(seconds=repeat_seconds)
         self._changed = threading.Condition()
         self._closing = False
         self._pruned = 0.0
@@ -93,10 +104,18 @@ class Trail:
             _log_instead(event)
             done()
 
+    def offer_refusal(self, event: AuditEvent) -> None:
+        """Hands over a refusal; one like it that came shortly before is counted with those that follow, as one event."""
+        with self._changed:
+            is_first = self._closing or self._repeats.is_first(event, time.monotonic())
+        if is_first:
+            self.offer(event)
+
     def close(self, seconds: float) -> None:
         """Commits what waits, within `seconds`; the rest goes to the log."""
         with self._changed:
             self._closing = True
+            self._put_behind(self._repeats.rest())
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(seconds)
@@ -130,9 +149,15 @@ class Trail:
     def _next(self) -> list[tuple[AuditEvent, Done, float]]:
         """The oldest events, which stay in the queue until they are committed; none when closed and empty."""
         with self._changed:
-            while not self._waiting and not self._closing:
-                self._changed.wait()
+            while True:
+                self._put_behind(self._repeats.due(time.monotonic()))
+                if self._waiting or self._closing:
+                    break
+                self._changed.wait(self._repeats.seconds_left(time.monotonic()))
             return [self._waiting[index] for index in range(min(len(self._waiting), _MOST_IN_A_BATCH))]
+
+    def _put_behind(self, events: Iterable[AuditEvent]) -> None:
+        self._waiting.extend((event, lambda: None, time.monotonic()) for event in events)
 
     def _drop(self, batch: list[tuple[AuditEvent, Done, float]], with_each: Callable[[AuditEvent], None]) -> None:
         with self._changed:
@@ -165,5 +190,5 @@ def _log_instead(event: AuditEvent) -> None:
     log.error(
         "audit event", time=event.time.isoformat(), request_id=event.request_id, method=event.method, resource=event.resource,
         key_id=event.actor.key_id, subject=event.actor.subject, source=event.source, outcome=event.outcome,
-        reason=event.reason, before=event.before, after=event.after,
+        reason=event.reason, before=event.before, after=event.after, calls=event.calls,
     )  # fmt: skip

@@ -17,7 +17,7 @@ import structlog
 
 from services.common.database import Database, now
 from services.common.errors import EngineUnavailable, Unauthenticated
-from services.common.rpc.principal import Principal
+from services.common.rpc.principal import Principal, current_call
 from services.gateway.keys import storage
 from services.gateway.keys.rules import NO_LIMITS, UNLIMITED, Key, Pepper, prefix_of
 from services.gateway.limits.rules import Limits
@@ -130,10 +130,14 @@ class KeyRing:
         if key is None or not _has(key, digest):
             async with self._lookups:
                 key = await asyncio.to_thread(self._look_up, prefix, digest)
-        if key is None or key.id in self._revoked:
+        if key is None:
+            raise Unauthenticated(_UNKNOWN)
+        if key.revoked is not None or key.id in self._revoked:
+            _note_refused(key)
             raise Unauthenticated(_UNKNOWN)
         until = key.good_until(digest)
         if until is not None and until <= now():
+            _note_refused(key)
             raise Unauthenticated(f"This API key ended at {until:%Y-%m-%d %H:%M} UTC. Ask an admin for a new one.")
         self.put(key)
         if len(self._principals) >= _KNOWN_SECRETS:
@@ -158,7 +162,7 @@ class KeyRing:
 
     def _look_up(self, prefix: str, digest: str) -> Key | None:
         with self._database.reading() as session:
-            found = [key for key in storage.with_prefix(session, prefix) if key.revoked is None and _has(key, digest)]
+            found = [key for key in storage.with_prefix(session, prefix) if _has(key, digest)]
         return found[0] if found else None
 
     def _touch(self, used: dict[str, datetime]) -> None:
@@ -172,6 +176,18 @@ def _has(key: Key, digest: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _note_refused(key: Key) -> None:
+    """For log and audit: whose key the call came with, which is good no more."""
+    if (call := current_call()) is not None:
+        call.refused = key.principal()
+
+
+def public_prefix(authorization: str) -> str:
+    """The part of a key that tells which one it is, and isn't secret; empty for anything else."""
+    prefix = prefix_of(authorization.rpartition(" ")[2])
+    return f"rg_{prefix}" if prefix else ""
 
 
 def bearer(authorization: str) -> str:

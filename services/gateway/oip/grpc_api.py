@@ -81,18 +81,21 @@ def _stream(door: Door, method: Method) -> Callable[..., Any]:
                 call.peer = context.peer
                 await door.calls.authenticate(method, call, authorization)
                 async for content in contents:
-                    yield (await _one(door, content, request_id, authorization)).SerializeToString()
+                    yield (await _one(door, content, request_id, authorization, context.peer)).SerializeToString()
         except RegrowError as error:
             await abort(context, error, request_id)
 
     return answer
 
 
-async def _one(door: Door, sent: bytes, request_id: str, authorization: str) -> grpc_service_pb2.ModelStreamInferResponse:
+async def _one(
+    door: Door, sent: bytes, request_id: str, authorization: str, peer: Callable[[], str]
+) -> grpc_service_pb2.ModelStreamInferResponse:
     """The answer to one request of a stream. It is a call of its own: authenticated, counted, with a deadline."""
     request = grpc_service_pb2.ModelInferRequest()
     try:
         with door.calls.opened(_INFER, request_id, None) as call:
+            call.peer = peer
             await door.calls.authenticate(_INFER, call, authorization)
             request = _parsed(_INFER, sent)
             asked = grpc_messages.read(request, len(sent))

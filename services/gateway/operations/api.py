@@ -20,7 +20,8 @@ from services.common.durations import span
 from services.common.errors import Busy, InvalidField, RequestIdReused
 from services.common.listing import Asked
 from services.common.names import parse
-from services.common.rpc.principal import Principal, current_principal, seconds_left
+from services.common.rpc.principal import Principal, current_call, current_principal, seconds_left
+from services.gateway.audit.rules import address_of
 from services.gateway.calls import Calls, Local
 from services.gateway.methods import Method
 from services.gateway.operations import storage
@@ -87,7 +88,7 @@ class Operations:
         asked = Operation(
             id=new_id(project, method.path, request_id, given=given), project=project, method=method.path,
             request=complete.SerializeToString(deterministic=True), request_id=request_id, principal=principal,
-            state=State.WAITING, created=now(), runner=self._runner.id, lease=now() + LEASE,
+            state=State.WAITING, created=now(), runner=self._runner.id, lease=now() + LEASE, source=_source(),
         )  # fmt: skip
         kept = await self._in_session(lambda session: self._keep_new(session, asked))
         if kept.runner == self._runner.id and kept.ended is None:
@@ -190,6 +191,12 @@ def _unpacked(request: operations_pb2.StartOperationRequest, method: Method) -> 
         kind = method.request.DESCRIPTOR.full_name
         raise InvalidField("request", f"isn't a {kind}: its '@type' is 'type.googleapis.com/{kind}'.")
     return inner
+
+
+def _source() -> str:
+    """Where the call that runs now came from."""
+    call = current_call()
+    return "" if call is None else address_of(call.peer())
 
 
 def _stamp(field: Any, moment: datetime | None) -> None:

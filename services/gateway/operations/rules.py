@@ -49,7 +49,7 @@ class State(StrEnum):
 class Operation:
     """One call in the background. `request`, `response` and `status` (a google.rpc.Status) are bytes of messages.
 
-    `runner` is the gateway that has it, until `lease`.
+    `source` is the address that it was asked for from. `runner` is the gateway that has it, until `lease`.
     """
 
     id: str
@@ -60,6 +60,7 @@ class Operation:
     principal: Principal
     state: State
     created: datetime
+    source: str = ""
     attempts: int = 0
     runner: str = ""
     lease: datetime | None = None

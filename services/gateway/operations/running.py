@@ -137,7 +137,7 @@ class Runner:
         """The call, with its deadline, its line in the log and its count, as if its caller waited."""
         request = method.request.FromString(operation.request)
         with self._calls.opened(method, operation.id, None) as call:
-            call.principal, call.request = operation.principal, request
+            call.principal, call.request, call.peer = operation.principal, request, lambda: operation.source
             response = await self._calls.answer(method, request, operation.request)
             return response.SerializeToString() if isinstance(response, Message) else response
 

@@ -39,6 +39,7 @@ class OperationRow(GatewayTable):
     ended: Mapped[datetime | None] = mapped_column(index=True)
     response: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     status: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+    source: Mapped[str] = mapped_column(sa.String(100), default="")
 
 
 _OPEN = OperationRow.ended.is_(None)
@@ -63,7 +64,7 @@ def add(session: Session, operation: Operation) -> None:
             id=operation.id, project=operation.project, method=operation.method, request=operation.request,
             request_id=operation.request_id, principal=encode(operation.principal), state=operation.state,
             created_by=(operation.principal.name or operation.principal.key_id)[:200], runner=operation.runner,
-            lease=operation.lease, created=operation.created,
+            lease=operation.lease, created=operation.created, source=operation.source[:100],
         )
     )  # fmt: skip
     session.flush()
@@ -166,7 +167,7 @@ def _row(session: Session, project: str, operation_id: str) -> OperationRow:
 def _operation(row: Any) -> Operation:
     return Operation(
         id=row.id, project=row.project, method=row.method, request=row.request, request_id=row.request_id,
-        principal=decode(row.principal), state=State(row.state), created=row.created, attempts=row.attempts,
+        principal=decode(row.principal), state=State(row.state), created=row.created, attempts=row.attempts, source=row.source,
         runner=row.runner, lease=row.lease, cancelling=row.cancelling, started=row.started, ended=row.ended,
         response=row.response, status=row.status,
     )  # fmt: skip

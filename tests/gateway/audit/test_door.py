@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
 import pytest
 
 from regrow.registry.v1 import registry_pb2, registry_pb2_grpc
+from regrow.training.v1 import runs_pb2, runs_pb2_grpc
 
 
 @pytest.fixture
@@ -46,7 +48,8 @@ def test_a_key_is_followed_from_its_making_to_its_end_without_its_secret(call, a
     revoked, changed, created = audit(f"resource={name}")
     assert [one["method"].rpartition("/")[2] for one in (revoked, changed, created)] == ["RevokeKey", "RotateKey", "CreateKey"]
     assert "revokeTime" in revoked["after"] and "revokeTime" not in revoked["before"]
-    assert changed["before"]["prefix"] == made["key"]["prefix"] != changed["after"]["key"]["prefix"]
+    assert changed["before"]["prefix"] == made["key"]["prefix"] != changed["after"]["prefix"]
+    assert created["after"]["prefix"] == made["key"]["prefix"]
     for secret in (made["secret"], rotated["secret"]):
         assert secret not in str([revoked, changed, created])
 
@@ -59,6 +62,84 @@ def test_a_refused_call_is_kept_as_refused_a_read_too(call, audit, new_key) -> N
     found = _eventually(lambda: audit(f"actor={name}&outcome=PERMISSION_DENIED"), 2)
     assert {one["method"].rpartition("/")[2] for one in found} == {"GetDataset", "DeleteDataset"}
     assert next(one for one in found if "Get" in one["method"])["resource"] == "projects/bank/datasets/d"
+
+
+def test_a_key_that_is_refused_again_and_again_is_two_events_and_not_one_for_each_call(call, audit, new_key, gateway) -> None:
+    key = new_key("viewer", "shop", name="stubborn")
+    name = call("GET", "/v1/caller", key=key).json()["name"].removeprefix("keys/")
+    for number in range(20):
+        assert call("DELETE", f"/v1/projects/shop/datasets/d{number}", key=key).status_code == 403
+    (event,) = _eventually(lambda: audit(f"actor={name}&outcome=PERMISSION_DENIED"), 1)
+    assert (event["resource"], event["callCount"]) == ("projects/shop/datasets/d0", "1")
+
+
+def test_a_key_that_is_good_no_more_is_kept_with_whose_it_was_and_one_that_is_unknown_is_not(call, audit, new_key) -> None:
+    key = new_key("editor", "shop", name="gone")
+    name = call("GET", "/v1/caller", key=key).json()["name"]
+    ending = call("POST", "/v1/keys", json={"role": "viewer", "displayName": "short", "ttl": "0.3s"}).json()
+    call("POST", f"/v1/{name}:revoke", json={})
+    end = time.monotonic() + 30
+    while call("GET", "/v1/projects/shop/runs", key=ending["secret"]).status_code != 401 and time.monotonic() < end:
+        time.sleep(0.05)
+    for secret in (key, f"rg_aaaaaaaa_{'x' * 43}", f"{key[:-1]}{'a' if key[-1] != 'a' else 'b'}"):
+        assert call("GET", "/v1/projects/shop/runs", key=secret).status_code == 401
+    for actor, who in ((name, "gone"), (ending["key"]["name"], "short")):
+        (event,) = _eventually(lambda actor=actor: audit(f"outcome=UNAUTHENTICATED&actor={actor}"), 1)
+        assert (event["actor"]["displayName"], event["resource"]) == (who, "projects/shop")
+        assert event["sourceAddress"].startswith("127.0.0.1:") and event["method"].endswith("RunService/ListRuns")
+    assert len(audit("outcome=UNAUTHENTICATED")) == 2
+
+
+def test_the_log_of_a_refused_call_says_whence_and_with_which_key_and_never_its_secret(call, new_key, capfd) -> None:
+    key = new_key("viewer", "shop", name="logged")
+    name = call("GET", "/v1/caller", key=key).json()["name"].removeprefix("keys/")
+    call("POST", f"/v1/keys/{name}:revoke", json={})
+    capfd.readouterr()
+    unknown = f"rg_bbbbbbbb_{'x' * 43}"
+    for secret in (key, unknown, "nonsense"):
+        assert call("GET", "/v1/caller", key=secret).status_code == 401
+    written = "".join(capfd.readouterr())
+    mine, others, none = (line for line in written.splitlines() if "UNAUTHENTICATED" in line)
+    assert f"key_id={name} " in mine and f"key_prefix={key[:11]}" in mine
+    assert "key_prefix=rg_bbbbbbbb" in others and "rg_" not in none
+    assert all("source=127.0.0.1:" in line for line in (mine, others, none))
+    assert key not in written and "xxxx" not in written and "nonsense" not in written
+
+
+def test_a_refused_call_about_a_whole_project_names_it(call, audit, new_key, gateway, world) -> None:
+    model = world.champion("audited-scope")
+    scoped = call("POST", "/v1/keys", json={"role": "viewer", "displayName": "scoped", "models": [model]}).json()
+    editor = new_key("editor", "shop", name="no admin")
+    admin_of_shop = new_key("admin", "shop", name="shop's admin")
+    with grpc.insecure_channel(gateway.grpc) as channel:
+        metadata = (("authorization", f"Bearer {scoped['secret']}"),)
+        with pytest.raises(grpc.RpcError):
+            runs_pb2_grpc.RunServiceStub(channel).ListRuns(
+                runs_pb2.ListRunsRequest(parent="projects/shop"), metadata=metadata, timeout=30
+            )
+    assert call("GET", "/v1/projects/shop/models", key=scoped["secret"]).status_code == 403
+    wish = {"role": "viewer", "displayName": "more", "projects": ["projects/bank"]}
+    assert call("POST", "/v1/keys", key=editor, json=wish).status_code == 403
+    assert call("POST", "/v1/keys", key=admin_of_shop, json=wish).status_code == 403
+
+    def resources(secret: str) -> list[tuple[str, str]]:
+        name = call("GET", "/v1/caller", key=secret).json()["name"]
+        return [(e["method"].rpartition("/")[2], e["resource"]) for e in audit(f"outcome=PERMISSION_DENIED&actor={name}")]
+
+    found = _eventually(lambda: resources(scoped["secret"]), 2)
+    assert sorted(found) == [("ListModels", "projects/shop"), ("ListRuns", "projects/shop")]
+    assert _eventually(lambda: resources(editor), 1) == [("CreateKey", "projects/shop")]
+    assert _eventually(lambda: resources(admin_of_shop), 1) == [("CreateKey", "projects/bank")]
+
+
+def test_a_call_made_as_an_operation_tells_where_it_was_asked_for(call, audit) -> None:
+    body = {"dataset": "projects/shop/datasets/mail", "targetColumn": "spam"}
+    started = call(
+        "POST", "/v1/projects/shop/problemSpecs?problem_spec_id=audited-later", json=body, headers={"prefer": "respond-async"}
+    )
+    assert started.status_code == 202, started.text
+    (event,) = _eventually(lambda: audit("resource=projects/shop/problemSpecs/audited-later&method=CreateProblemSpec"), 1)
+    assert event["sourceAddress"].startswith("127.0.0.1:")
 
 
 def test_a_change_that_fails_is_kept_with_why(call, audit) -> None:
@@ -114,8 +195,6 @@ def test_the_first_key_is_in_the_log_as_made_on_the_machine(audit) -> None:
 
 def _eventually(found: Any, count: int) -> Any:
     """What isn't waited for by its call (refusals, failures) is kept a moment later."""
-    import time
-
     end = time.monotonic() + 30
     while len(events := found()) < count and time.monotonic() < end:
         time.sleep(0.02)

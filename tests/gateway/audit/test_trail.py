@@ -23,6 +23,7 @@ from services.common.listing import Asked
 from services.common.rpc.principal import Principal
 from services.gateway.audit import storage
 from services.gateway.audit.handlers import list_events
+from services.gateway.audit.repeats import Repeats
 from services.gateway.audit.rules import MOST_JSON_BYTES, AuditEvent, as_json, resource_of
 from services.gateway.audit.storage import Filter
 from services.gateway.audit.trail import Trail
@@ -139,6 +140,36 @@ def test_while_the_database_is_away_no_further_change_is_made_and_nothing_is_los
     assert kept(database) == ["r1"]
     trail.check()
     trail.close(30)
+
+
+def test_refusals_that_are_repeated_become_one_event_that_counts_them(database: Database, events: SqliteLog) -> None:
+    trail = Trail(database, events, days=1, repeat_seconds=0.5)
+    trail.start()
+    refused = {"outcome": "PERMISSION_DENIED", "reason": "PERMISSION_DENIED"}
+    for number in range(60):
+        trail.offer_refusal(event(number, source=f"10.0.0.7:{number}", **refused))
+    trail.offer_refusal(event(60, source="10.0.0.8:1", actor=Principal(key_id="other", role="viewer"), **refused))
+    end = time.monotonic() + 30
+    while len(kept(database)) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    with database.reading() as session:
+        rows = {row.request_id: row for row in storage.page(session, ALL)[0]}
+    assert {name: row.calls for name, row in rows.items()} == {"r0": 1, "r60": 1, "r59": 59}
+    assert rows["r59"].source == "10.0.0.7" and rows["r59"].resource == rows["r0"].resource
+    trail.offer_refusal(event(61, source="10.0.0.8:1", **refused))
+    trail.offer_refusal(event(62, source="10.0.0.7:1", resource="projects/shop/models/n", **refused))
+    trail.close(30)
+    assert sum(one.call_count for one in told(events, len(kept(database)))) == 63, "nothing that was counted is lost at the end"
+
+
+def test_what_is_counted_of_refusals_is_bounded(database: Database) -> None:
+    repeats = Repeats(seconds=60, most=10)
+    for number in range(1000):
+        for _ in range(3):
+            repeats.is_first(event(number, actor=Principal(key_id=f"k{number}", role="viewer")), float(number) / 1000)
+        repeats.due(float(number) / 1000)
+    assert len(repeats._windows) <= 10
+    assert all(one.calls == 2 for one in repeats.rest()) and repeats.seconds_left(0.0) is None
 
 
 def test_what_cant_be_kept_by_the_end_is_in_the_log_whole(database: Database, events: SqliteLog, capsys) -> None:

@@ -142,7 +142,7 @@ def test_the_audit_log_is_listed_by_what_is_asked_for(run: Run, gateway: Any) ->
         event = audit_pb2.AuditEvent(
             event_time=Timestamp(seconds=1_800_000_000), method="regrow.registry.v1.AliasService/SetAlias",
             resource="projects/shop/models/m/aliases/champion", outcome="ABORTED", reason="ETAG_MISMATCH",
-            actor=audit_pb2.Actor(display_name="Ann"),
+            actor=audit_pb2.Actor(display_name="Ann"), call_count=59,
         )  # fmt: skip
         return audit_pb2.ListAuditEventsResponse(audit_events=[event])
 
@@ -150,7 +150,7 @@ def test_the_audit_log_is_listed_by_what_is_asked_for(run: Run, gateway: Any) ->
     code, out, _ = run("audit", "list", "--since", "1h", "--method", "SetAlias")
     assert (code, asked[0].method) == (0, "SetAlias")
     assert 3590 < time.time() - asked[0].start_time.seconds < 3620
-    for words in ("Ann", "SetAlias", "m/champion", "ETAG_MISMATCH"):
+    for words in ("Ann", "SetAlias", "m/champion", "ETAG_MISMATCH", "59 times"):
         assert words in out
 
 
