@@ -10,7 +10,9 @@ from services.gateway.methods import public_methods
 
 @pytest.fixture
 def key(call) -> str:
-    name: str = call("POST", "/v1/keys", json={"role": "viewer", "projects": ["projects/shop"]}).json()["key"]["name"]
+    name: str = call(
+        "POST", "/v1/keys", json={"role": "viewer", "displayName": "conditional", "projects": ["projects/shop"]}
+    ).json()["key"]["name"]
     return f"/v1/{name}"
 
 
