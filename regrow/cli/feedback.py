@@ -157,8 +157,11 @@ def stats(model: Annotated[str, typer.Argument(help="The model.")], project: Pro
         "repeated": f"{found.repeated_count:,}",
         **{_FATES.get(one.fate, "other"): f"{one.count:,}" for one in found.fates if one.fate in _FATES},
         "predictions to join": f"{found.predictions:,}",
-        "not read yet": f"{found.lag:,}",
+        "feedback not read yet": f"{found.lag:,}",
+        "predictions not read yet": f"{found.prediction_lag:,}",
     })  # fmt: skip
+    if found.unmatched and found.prediction_lag:
+        output.tell("Feedback on a prediction that isn't read yet is unmatched until it is, and a vote then.")
     if found.sources:
         rows = [(s.source, s.votes, names.short(s.labeler)) for s in found.sources]
         output.table("Sources", ("source", "votes", "labeler"), rows, numbers=("votes",))

@@ -57,7 +57,7 @@ class SourceCount(_message.Message):
     def __init__(self, source: _Optional[str] = ..., labeler: _Optional[str] = ..., votes: _Optional[int] = ...) -> None: ...
 
 class FeedbackStats(_message.Message):
-    __slots__ = ("model", "votes", "used", "unmatched", "repeated_count", "predictions", "lag", "sources", "fates")
+    __slots__ = ("model", "votes", "used", "unmatched", "repeated_count", "predictions", "lag", "sources", "fates", "prediction_lag")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class FeedbackStats(_message.Message):
     LAG_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     FATES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_LAG_FIELD_NUMBER: _ClassVar[int]
     model: str
     votes: int
     used: int
@@ -76,7 +77,8 @@ class FeedbackStats(_message.Message):
     lag: int
     sources: _containers.RepeatedCompositeFieldContainer[SourceCount]
     fates: _containers.RepeatedCompositeFieldContainer[FateCount]
-    def __init__(self, model: _Optional[str] = ..., votes: _Optional[int] = ..., used: _Optional[int] = ..., unmatched: _Optional[int] = ..., repeated_count: _Optional[int] = ..., predictions: _Optional[int] = ..., lag: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceCount, _Mapping]]] = ..., fates: _Optional[_Iterable[_Union[FateCount, _Mapping]]] = ...) -> None: ...
+    prediction_lag: int
+    def __init__(self, model: _Optional[str] = ..., votes: _Optional[int] = ..., used: _Optional[int] = ..., unmatched: _Optional[int] = ..., repeated_count: _Optional[int] = ..., predictions: _Optional[int] = ..., lag: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceCount, _Mapping]]] = ..., fates: _Optional[_Iterable[_Union[FateCount, _Mapping]]] = ..., prediction_lag: _Optional[int] = ...) -> None: ...
 
 class FateCount(_message.Message):
     __slots__ = ("fate", "count")

@@ -135,7 +135,10 @@ class _Loop:
             seconds = max(seconds, error.retry_after.total_seconds())
         problem = error.message if isinstance(error, RegrowError) else type(error).__name__
         foreseen = isinstance(error, RegrowError | _TryAgainError)
-        _log.warning("consumer_waits", group=self.group, problem=problem, seconds=seconds, exc_info=None if foreseen else error)
+        _log.warning(
+            "consumer_waits", group=self.group, topic=self.topic, problem=problem, seconds=seconds,
+            exc_info=None if foreseen else error,
+        )  # fmt: skip
         self.stop.wait(seconds * random.uniform(0.8, 1.0))
 
     def _handle_batch(self, consumer: Consumer, records: Sequence[Record]) -> None:
@@ -208,7 +211,7 @@ class _Loop:
             if now >= self.next_report:
                 self.next_report = now + REPORT_EVERY.total_seconds()
                 self.on_lag(lag)
-                _log.info("consumer_lag", group=self.group, lag=lag)
+                _log.info("consumer_lag", group=self.group, topic=self.topic, lag=lag)
         if now >= self.next_retention:
             self.next_retention = now + RETENTION_EVERY.total_seconds()
             self.log.apply_retention()

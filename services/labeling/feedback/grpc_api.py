@@ -34,7 +34,7 @@ class FeedbackLedgerServicer(rpc.FeedbackLedgerServiceServicer):
         stats = self._feedback.stats(request.parent)
         return pb.FeedbackStats(
             model=request.parent, votes=stats.votes, used=stats.used, unmatched=stats.unmatched, repeated_count=stats.repeated,
-            predictions=stats.predictions, lag=stats.lag,
+            predictions=stats.predictions, lag=stats.lag, prediction_lag=stats.prediction_lag,
             sources=[pb.SourceCount(source=s.source, labeler=s.labeler, votes=s.votes) for s in stats.sources],
             fates=[pb.FateCount(fate=_fate(fate), count=count) for fate, count in sorted(stats.fates.items())],
         )  # fmt: skip

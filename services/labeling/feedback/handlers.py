@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from services.common import names
 from services.common.database import Database
-from services.common.events.port import EventLog
+from services.common.events.port import PREDICTIONS, EventLog
 from services.common.listing import FIRST_PAGE, Asked
 from services.labeling.feedback.fates import VOTED
 from services.labeling.feedback.lag import lag
@@ -45,7 +45,7 @@ class SourceCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """One model's feedback by fate. `used` votes lie on rows that a cut appended."""
+    """One model's feedback by fate. `used` votes lie on rows that a cut appended. Both lags are of all models together."""
 
     votes: int
     used: int
@@ -53,6 +53,7 @@ class Stats:
     repeated: int
     predictions: int
     lag: int
+    prediction_lag: int
     sources: tuple[SourceCount, ...]
     fates: Mapping[str, int]
     """How many events ever met each fate or reason; those that are only votes aren't told."""
@@ -106,6 +107,7 @@ class Feedback:
                 repeated=fates.get(Fate.REPEATED, 0) + fates.get(Fate.REUSED_ID, 0),
                 predictions=_count(session, sa.select(PredictionRow.prediction).where(PredictionRow.model == model)),
                 lag=lag(session, self._log),
+                prediction_lag=lag(session, self._log, PREDICTIONS),
                 sources=sources,
                 fates=fates,
             )

@@ -38,7 +38,7 @@ def applied(session: Session, reached: Offsets, topic: str = FEEDBACK) -> dict[t
     return {key: max(stored.get(key, 0), reached.get(key, 0)) for key in stored.keys() | reached.keys()}
 
 
-def lag(session: Session, log: EventLog) -> int:
-    """Records of the feedback topic that aren't applied yet."""
-    done = applied(session, log.committed(GROUP, FEEDBACK))
-    return sum(max(0, end - done.get(key, 0)) for key, end in log.ends(FEEDBACK).items())
+def lag(session: Session, log: EventLog, topic: str = FEEDBACK) -> int:
+    """Records of a topic that aren't applied yet."""
+    done = applied(session, log.committed(GROUP, topic), topic)
+    return sum(max(0, end - done.get(key, 0)) for key, end in log.ends(topic).items())

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.common.errors import EngineUnavailable, InvalidField, NotFound
 from services.common.events import FEEDBACK, REGISTRY, Event, Record, SqliteLog, dead_letters, run_consumer
@@ -189,6 +190,20 @@ def test_the_lag_is_told(log: SqliteLog) -> None:
     with Running(log, lambda records: None, max_records=1, on_lag=lags.append):
         wait_for(lambda: bool(lags))
     assert lags == [2]
+
+
+def test_the_log_says_of_a_lag_and_of_a_wait_whose_topic_it_is(log: SqliteLog) -> None:
+    append(log, b"1")
+    outcomes = iter([EngineUnavailable("database", "it is away")])
+
+    def handle(records: Sequence[Record]) -> None:
+        for error in outcomes:
+            raise error
+
+    with capture_logs() as told, Running(log, handle):
+        wait_for(lambda: any(line["event"] == "consumer_lag" for line in told))
+    lines = {line["event"]: (line["group"], line["topic"]) for line in told if "topic" in line}
+    assert lines["consumer_lag"] == lines["consumer_waits"] == ("g", REGISTRY)
 
 
 def test_an_unknown_topic_is_told_at_the_start(log: SqliteLog) -> None:

@@ -171,6 +171,18 @@ def test_lag_counts_the_records_that_are_not_applied(production):
     assert production.feedback.stats(MODEL).lag == 0
 
 
+def test_while_predictions_wait_to_be_read_it_is_told_how_many_since_feedback_on_them_is_unmatched_until_then(production):
+    for number in range(3):
+        production.predict(f"p{number}")
+    production.label("e1", "p1")
+    production.apply(FEEDBACK)
+    behind = production.feedback.stats(MODEL)
+    assert (behind.votes, behind.unmatched, behind.lag, behind.prediction_lag) == (0, 1, 0, 3)
+    production.apply(PREDICTIONS)
+    caught_up = production.feedback.stats(MODEL)
+    assert (caught_up.votes, caught_up.unmatched, caught_up.prediction_lag) == (1, 0, 0)
+
+
 def test_a_crash_between_the_database_and_the_log_applies_nothing_twice(world, production):
     production.predict("p1")
     production.label("e1", "p1")

@@ -251,6 +251,18 @@ def test_the_stats_of_feedback_tell_the_fates_that_were_met(run: Run, gateway: A
     assert "came after their regrowth" in out and "1,234" in out and "disagreed" not in out
 
 
+def test_the_stats_of_feedback_say_how_many_predictions_are_not_read_and_what_that_means_for_the_unmatched(
+    run: Run, gateway: Any
+) -> None:
+    behind = feedback_ledger_pb2.FeedbackStats(unmatched=250, prediction_lag=67_188)
+    gateway.on("GetFeedbackStats", lambda _: behind)
+    _, out, err = run("feedback", "stats", "m")
+    assert "67,188" in next(line for line in out.splitlines() if "predictions not read yet" in line)
+    assert "unmatched until it is" in err
+    behind.prediction_lag = 0
+    assert "unmatched until it is" not in run("feedback", "stats", "m")[2]
+
+
 def test_votes_from_a_file_have_ids_of_their_content(run: Run, gateway: Any, tmp_path: Path) -> None:
     gateway.on("GetLabeler", lambda _: labelers_pb2.Labeler(problem_spec="projects/default/problemSpecs/s"))
     gateway.on("GetProblemSpec", lambda _: problem_spec_pb2.ProblemSpec(dataset="projects/default/datasets/d"))
