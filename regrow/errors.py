@@ -20,6 +20,10 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+NOT_GRPC = "NOT_GRPC"
+"""The reason of a call to a port where something else than gRPC answers, such as Regrow's REST."""
+_OF_HTTP_1 = ("http1.x", "failed parsing http/2", "alpn")
+"""How gRPC tells that what answered speaks HTTP/1.1, plain or over TLS."""
 _ABOUT_CERTIFICATES = ("handshake", "ssl_error", "verification check")
 
 
@@ -52,6 +56,13 @@ def from_rpc_error(error: grpc.RpcError, *, address: str = "") -> CallError:
             _read_detail(detail, result)
     elif code == "UNAVAILABLE":
         where = address or "this address"
+        if any(words in details.lower() for words in _OF_HTTP_1):
+            result.reason = NOT_GRPC
+            result.message = (
+                f"{where} answers, but doesn't speak gRPC: it looks like the port of REST. Name the one of gRPC, host:port,"
+                " usually port 8081 where REST has 8080; `regrow up` and `regrow login --check` print both."
+            )
+            return result
         if any(words in details.lower() for words in _ABOUT_CERTIFICATES):
             result.message = (
                 f"{where} shows no certificate that is trusted here, or speaks without TLS. Name its authority: --ca-file of"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from regrow.errors import CallError
+from regrow.errors import NOT_GRPC, CallError
 
 SLOW, STREAM = 600.0, 3600.0
 _SECONDS = {
@@ -48,7 +48,8 @@ class Patience:
 
 def is_passing(failure: CallError) -> bool:
     """Whether the failure may be gone in a moment."""
-    return failure.code == "UNAVAILABLE" or (failure.code == "RESOURCE_EXHAUSTED" and failure.retry_after is not None)
+    unavailable = failure.code == "UNAVAILABLE" and failure.reason != NOT_GRPC
+    return unavailable or (failure.code == "RESOURCE_EXHAUSTED" and failure.retry_after is not None)
 
 
 def seconds_for(method: str, at_least: float) -> float:

@@ -14,6 +14,7 @@ from gateway_world import RunningGateway
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import regrow
+from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import FailedPrecondition
 from services.gateway.methods import public_methods
 
@@ -23,6 +24,16 @@ def test_the_index_leads_to_the_rest(http) -> None:
     browser = http.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, follow_redirects=False)
     assert (browser.status_code, browser.headers["location"]) == (303, "/docs")
     assert http.get("/healthz").json() == {"live": True}
+
+
+def test_a_client_that_is_given_the_port_of_rest_hears_at_once_that_it_wants_the_one_of_grpc(gateway: RunningGateway) -> None:
+    for address in (gateway.http, gateway.http.removeprefix("http://")):
+        begun = time.monotonic()
+        with regrow.Client(address, "rg_x", retry_for=300) as client, pytest.raises(regrow.CallError) as refused:
+            client.keys.GetCaller(gateway_pb2.GetCallerRequest())
+        assert (refused.value.code, refused.value.reason) == ("UNAVAILABLE", "NOT_GRPC")
+        assert "doesn't speak gRPC" in refused.value.message and address in refused.value.message
+        assert time.monotonic() - begun < 100, "trying again won't help"
 
 
 def test_readiness_names_what_is_missing(http) -> None:

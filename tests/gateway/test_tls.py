@@ -87,6 +87,14 @@ def test_the_client_for_asyncio_takes_the_authority_too(gateway: RunningGateway,
     assert asyncio.run(role()) == gateway_pb2.ROLE_ADMIN
 
 
+def test_a_client_that_is_given_the_port_of_https_hears_that_it_wants_the_one_of_grpc(
+    gateway: RunningGateway, authority: Authority, key: str
+) -> None:
+    calling = regrow.Client(gateway.http, key, ca_file=str(authority.ca), retry_for=0, timeout=20)
+    with calling as client, pytest.raises(regrow.CallError, match="doesn't speak gRPC"):
+        client.keys.GetCaller(gateway_pb2.GetCallerRequest())
+
+
 def test_plain_callers_and_those_who_do_not_know_the_authority_get_nothing(gateway: RunningGateway, key: str) -> None:
     with pytest.raises(httpx.HTTPError):
         httpx.get(gateway.http.replace("https", "http") + "/healthz", timeout=20)
