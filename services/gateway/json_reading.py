@@ -23,6 +23,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from services.common.errors import InvalidField
+from services.common.quoting import quoted
 
 _DEEPEST = 64
 _INTEGERS = frozenset({
@@ -130,8 +131,7 @@ def shown(value: object) -> str:
     """A value as an error message quotes it: short."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return quoted(value)
 
 
 def fill_struct(values: Mapping[str, object], struct: struct_pb2.Struct, path: str = "") -> None:

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from services.common.errors import InvalidField
 from services.gateway.json_reading import Field, append, fields_of, read_field, read_message, shown
+from services.gateway.json_text import refuse_twice
 from services.gateway.routes import Found, Route
 
 _MOST_PARAMETERS = 500
@@ -31,7 +32,7 @@ def read_request(route: Route, values: Mapping[str, str], query: bytes, body: by
     elif binding.body:
         field = fields_of(request.DESCRIPTOR)[binding.body]
         if body.strip():
-            sent = _json(body)
+            sent = _json(body, field.name)
             _refuse_misplaced(sent, request, field, values)
             read_field(sent, request, field, field.name)
         elif field.message is not None:
@@ -74,11 +75,13 @@ def not_found(found: Found, verb: str, path: str) -> str:
     return f"There is no call {verb} {path}. /openapi.json lists all calls."
 
 
-def _json(body: bytes) -> object:
+def _json(body: bytes, path: str = "") -> object:
     try:
-        return orjson.loads(body)
+        sent: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidField("body", f"isn't JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
+    refuse_twice(body, sent, path)
+    return sent
 
 
 def _refuse_misplaced(sent: object, request: Message, body: Field, in_path: Mapping[str, str]) -> None:

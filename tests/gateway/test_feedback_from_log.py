@@ -120,8 +120,10 @@ def test_an_event_that_is_wrong_goes_to_the_dead_letter_with_its_reason(door, mo
 
 def test_bytes_that_are_no_event_stop_nothing(door, model) -> None:
     door.write(b"\xff\xfe", b"[]", b"", b"{" * 5000, b'"' + b"x" * (2 << 20), event(model, "after"))
+    door.write(b'{"id": "1", "data": {"class_names": [], "class_names": []}}')
     door.write(b"<xml/>", headers={"content-type": "application/xml"})
-    wait_for(lambda: "after" in door.accepted() and len(door.refused()) == 6)
+    wait_for(lambda: "after" in door.accepted() and len(door.refused()) == 7)
+    assert any("data.class_names: is given twice" in reason for reason in door.refused())
 
 
 def test_a_dead_letter_that_is_replayed_when_its_cause_is_cured_is_accepted(door, world) -> None:

@@ -77,6 +77,25 @@ def test_rows_of_which_none_has_a_column_of_the_model_are_refused_with_the_colum
     assert [len(one["warnings"]) for one in answer] == [2, 1], "one empty row among others is answered, and so is null"
 
 
+def test_a_key_that_a_row_has_twice_is_refused_by_its_place_at_every_door_that_takes_json(call, world, error) -> None:
+    model = world.champion("twice")
+    row = b'{"text": "one: of two", "text": "the other"}'
+    v2 = b'{"inputs": [], "inputs": []}'
+    bodies = {
+        f"/v1/{model}:predict": (b'{"rows": [' + row + b"]}", "rows[0].text"),
+        f"/v1/{model}/feedback": (b'{"features": ' + row + b', "classNames": ["ham"]}', "feedback.features.text"),
+        "/v2/models/shop.twice/infer": (v2, "inputs"),
+    }
+    for path, (body, field) in bodies.items():
+        refused = call("POST", path, content=body, headers={"content-type": "application/json"})
+        assert refused.status_code == 400 and f"{field}: is given twice" in refused.text, refused.text
+    lines = call(
+        "POST", f"/v1/{model}/feedback:stream", content=b'{"features": ' + row + b"}\n",
+        headers={"content-type": "application/x-ndjson"},
+    ).json()  # fmt: skip
+    assert [(one["field"], one["problem"]) for one in lines["refused"]] == [("features.text", "is given twice. Send it once.")]
+
+
 @pytest.mark.parametrize("rows", [[], [1], [[]], "x", [None]])
 def test_rows_that_are_none_are_a_clear_error(call, world, error, rows) -> None:
     answer = call("POST", "/v1/projects/shop/models/any:predict", json={"rows": rows})

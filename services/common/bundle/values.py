@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import InvalidField
+from services.common.quoting import quoted
 
 Strings = list[str | None]
 Column = npt.NDArray[np.float64] | Strings
@@ -122,11 +123,13 @@ def _read_cells(cells: Sequence[object] | None, column: Input, warnings: list[li
                 values.append(read(cell, style))
             except ValueError as error:
                 raise InvalidField(f"{name}[{i}]", str(error)) from error
-    if cells is None or (not column.missing_seen and None in values):
-        problem = "has no value" if cells is not None else "is not in the row"
-        for value, told in zip(values, warnings, strict=True):
-            if value is None:
-                told.append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
+    if cells is None:
+        for told in warnings:
+            told.append(_unknown_value(column, "is not in the row"))
+    elif None in values:
+        for cell, value, told in zip(cells, values, warnings, strict=True):
+            if value is None and (problem := _no_value(cell, column)):
+                told.append(_unknown_value(column, problem))
     _warn_of_range(values, column, warnings)
     return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
 
@@ -144,12 +147,24 @@ def _read_column(rows: Sequence[Mapping[str, object]], column: Input, warnings: 
             value = read(row.get(name), style)
         except ValueError as error:
             raise InvalidField(f"rows[{i}].{name}", str(error)) from error
-        if value is None and (name not in row or not column.missing_seen):
-            problem = "has no value" if name in row else "is not in the row"
-            warnings[i].append(Warning(field=name, problem=f"{problem}; the model takes it as unknown."))
+        if value is None:
+            problem = _no_value(row[name], column) if name in row else "is not in the row"
+            if problem:
+                warnings[i].append(_unknown_value(column, problem))
         values.append(value)
     _warn_of_range(values, column, warnings)
     return values if column.kind in ("text", "categorical") else np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _no_value(cell: object, column: Input) -> str:
+    """What to tell of a cell that was read as missing; nothing where that is no news."""
+    if isinstance(cell, float) and math.isinf(cell):
+        return "is infinite, and no finite number"
+    return "" if column.missing_seen else "has no value"
+
+
+def _unknown_value(column: Input, problem: str) -> Warning:
+    return Warning(field=column.name, problem=f"{problem}; the model takes it as unknown.")
 
 
 def _warn_of_range(values: Sequence[Any], column: Input, warnings: list[list[Warning]]) -> None:
@@ -192,7 +207,7 @@ def text_of(cell: object, _style: str = "") -> str | None:
         if cell is None or (isinstance(cell, float) and math.isnan(cell)):
             return None
         if isinstance(cell, list | dict):
-            problem = f"{_shown(cell)} is not a text: send a string."
+            problem = f"{quoted(cell)} is not a text: send a string."
             raise ValueError(problem)  # noqa: TRY004 (one kind of failure for every reader)
         cell = str(cell)
     text = cell[:MOST_CHARACTERS]
@@ -224,7 +239,7 @@ def number_of(cell: object, style: str = "") -> float | None:
         if _PLAIN_NUMBER.fullmatch(text):
             number = float(text.replace(",", ""))
             return number if math.isfinite(number) else None
-    problem = f"{_shown(cell)} is not a number: send a number, or null where there is none."
+    problem = f"{quoted(cell)} is not a number: send a number, or null where there is none."
     raise ValueError(problem)
 
 
@@ -237,7 +252,7 @@ def boolean_of(cell: object, _style: str = "") -> float | None:
         return None
     if word in TRUE_WORDS or word in FALSE_WORDS:
         return float(word in TRUE_WORDS)
-    problem = f"{_shown(cell)} is not true or false: send true, false, or null."
+    problem = f"{quoted(cell)} is not true or false: send true, false, or null."
     raise ValueError(problem)
 
 
@@ -254,7 +269,7 @@ def moment_of(cell: object, style: str = "") -> float | None:
         return None
     moment = _first_that_parses(text, style)
     if moment is None:
-        problem = f"{_shown(cell)} is not a point in time: send it as ISO 8601, for example 2026-03-27T14:53:00Z."
+        problem = f"{quoted(cell)} is not a point in time: send it as ISO 8601, for example 2026-03-27T14:53:00Z."
         raise ValueError(problem)
     return _seconds(moment)
 
@@ -274,11 +289,6 @@ def _first_that_parses(text: str, style: str) -> datetime | None:
 
 def _seconds(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _shown(cell: object) -> str:
-    text = repr(cell)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 _READERS: dict[str, Callable[[object, str], float | str | None]] = {

@@ -18,6 +18,7 @@ import orjson
 from regrow.gateway.v1 import gateway_pb2
 from services.common.errors import FieldProblem, InvalidField
 from services.gateway.json_reading import read_message
+from services.gateway.json_text import refuse_twice
 
 CSV, JSON_LINES = "text/csv", "application/x-ndjson"
 KINDS = {CSV: CSV, JSON_LINES: JSON_LINES, "application/jsonl": JSON_LINES, "application/x-jsonlines": JSON_LINES}
@@ -141,7 +142,9 @@ def _json_piece(line: bytes) -> Piece:
         return FieldProblem(field="", problem=f"is longer than {MOST_RECORD >> 20} MiB, the most that one piece may have.")
     feedback = gateway_pb2.Feedback()
     try:
-        read_message(orjson.loads(line), feedback)
+        sent = orjson.loads(line)
+        refuse_twice(line, sent)
+        read_message(sent, feedback)
     except orjson.JSONDecodeError as error:
         return FieldProblem(field="", problem=f"isn't JSON: {error.msg} (column {error.colno}).")
     except InvalidField as error:

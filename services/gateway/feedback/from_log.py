@@ -36,6 +36,7 @@ from services.gateway.feedback.files import MOST_RECORD
 from services.gateway.feedback.writing import EVENT_TYPE, Batch, Writer
 from services.gateway.inference.serving import Serving
 from services.gateway.json_reading import read_message
+from services.gateway.json_text import refuse_twice
 
 CONTENT_TYPE = "application/cloudevents+json"
 _NOBODY = Principal(key_id="event-log", role="viewer", name="event log")
@@ -155,6 +156,7 @@ def _body(record: Record) -> dict[str, object]:
         raise InvalidField("value", f"isn't JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
     if not isinstance(body, dict):
         raise InvalidField("value", "must be a JSON object: a CloudEvent in structured mode.")
+    refuse_twice(record.value, body)
     return body
 
 

@@ -14,6 +14,7 @@ import orjson
 from services.common.errors import InvalidField
 from services.gateway.inference.prediction import Answer
 from services.gateway.json_reading import shown
+from services.gateway.json_text import refuse_twice
 from services.gateway.oip import answering, names
 from services.gateway.oip.asking import ALL, ALL_BINARY, Asked, Columns, Wanted, limit_time, paths, refuse_shared_memory, wanted
 from services.gateway.oip.tensors import from_json, from_raw, rows_of, to_raw
@@ -72,6 +73,7 @@ def parse(content: bytes) -> dict[str, Any]:
         raise InvalidField("body", f"isn't JSON: {error.msg} (line {error.lineno}, column {error.colno}).") from None
     if type(sent) is not dict:
         raise InvalidField("body", f"must be a JSON object, not {shown(sent)}.")
+    refuse_twice(content, sent)
     return sent
 
 

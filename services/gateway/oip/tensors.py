@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import InvalidField
+from services.common.quoting import quoted
 
 MOST_ROWS = 10_000
 """As many as Predict takes."""
 
-_SHOWN = 80
 _LENGTH = struct.Struct("<I")
 
 _DTYPES: dict[str, str] = {
@@ -67,7 +67,7 @@ def rows_of(shape: Sequence[int], path: str) -> int:
     """How many rows a column of this shape has. Raises `InvalidField`."""
     if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or not 1 <= (rows := shape[0]) <= MOST_ROWS:
         raise InvalidField(
-            path, f"is {_shown(list(shape))}: a column is [rows] or [rows, 1], with 1 to {MOST_ROWS:,} rows in a request."
+            path, f"is {quoted(list(shape))}: a column is [rows] or [rows, 1], with 1 to {MOST_ROWS:,} rows in a request."
         )
     return rows
 
@@ -108,7 +108,7 @@ def from_contents(contents: Any, datatype: str, count: int, path: str) -> list[A
 def from_json(sent: object, datatype: str, count: int, path: str) -> list[Any]:
     """The same of a JSON array, flat or nested as the shape is."""
     if not isinstance(sent, list):
-        raise InvalidField(path, f"must be a JSON array of {count} elements, not {_shown(sent)}.")
+        raise InvalidField(path, f"must be a JSON array of {count} elements, not {quoted(sent)}.")
     values = sent if len(sent) == count and not isinstance(sent[0], list) else _flat(sent, path)
     if len(values) != count:
         raise InvalidField(path, f"has {len(values)} elements: the shape says {count}.")
@@ -118,7 +118,7 @@ def from_json(sent: object, datatype: str, count: int, path: str) -> list[Any]:
     fits = _fits(datatype, path)
     for index, value in enumerate(values):
         if value is not None and not fits(value):
-            raise InvalidField(f"{path}[{index}]", f"{_shown(value)} is no {datatype}.")
+            raise InvalidField(f"{path}[{index}]", f"{quoted(value)} is no {datatype}.")
     return values
 
 
@@ -153,7 +153,7 @@ def _check_range(values: Sequence[Any], datatype: str, path: str) -> None:
     low, high = bounds
     for index, value in enumerate(values):
         if value is not None and not low <= value <= high:
-            raise InvalidField(f"{path}[{index}]", f"{_shown(value)} is no {datatype}: it goes from {low} to {high}.")
+            raise InvalidField(f"{path}[{index}]", f"{quoted(value)} is no {datatype}: it goes from {low} to {high}.")
 
 
 def _texts(content: bytes, count: int, path: str) -> list[str]:
@@ -175,7 +175,7 @@ def _dtype(datatype: str, path: str) -> str:
         return _DTYPES[datatype]
     except KeyError:
         raise InvalidField(
-            f"{path.rpartition('.')[0] or path}.datatype", f"{_shown(datatype)} is none of {', '.join(DATATYPES)}."
+            f"{path.rpartition('.')[0] or path}.datatype", f"{quoted(datatype)} is none of {', '.join(DATATYPES)}."
         ) from None
 
 
@@ -199,8 +199,3 @@ def _fits(datatype: str, path: str) -> Callable[[object], bool]:
     if datatype == "BF16" or _dtype(datatype, path)[1] == "f":
         return lambda value: type(value) is float or type(value) is int
     return lambda value: type(value) is int
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -51,6 +51,26 @@ def test_what_is_no_number_is_refused_with_its_row_and_column(cell):
         read_rows([{"age": 1}, {"age": cell}], [Input(name="age", kind="numeric")])
 
 
+def test_a_message_quotes_what_was_sent_as_json():
+    with pytest.raises(InvalidField, match=r'rows\[0\]\.age: \{"a": 1\} is not a number'):
+        read_rows([{"age": {"a": 1.0}}], [Input(name="age", kind="numeric")])
+    with pytest.raises(InvalidField, match=r"true is not a point in time"):
+        read_rows([{"when": True}], [Input(name="when", kind="datetime")])
+
+
+@pytest.mark.parametrize("missing_seen", [True, False])
+@pytest.mark.parametrize("kind", ["numeric", "datetime"])
+def test_an_infinite_number_is_told_as_such_and_taken_as_unknown(kind, missing_seen):
+    column = Input(name="n", kind=kind, missing_seen=missing_seen)
+    told = "is infinite, and no finite number; the model takes it as unknown."
+    for values, warnings in (
+        read_rows([{"n": math.inf}, {"n": -math.inf}, {"n": 1.0}], [column]),
+        read_cells({"n": [math.inf, -math.inf, 1.0]}, 3, [column]),
+    ):
+        assert np.isnan(values["n"]).tolist() == [True, True, False]
+        assert [[one.problem for one in row] for row in warnings] == [[told], [told], []]
+
+
 def test_a_decimal_comma_is_read_where_the_source_had_one():
     assert number_of("1.234,5", "decimal_comma") == 1234.5
     assert number_of("12,5", "decimal_comma") == 12.5
