@@ -122,7 +122,9 @@ class Trial:
     async def try_get_model_config(self):
         found = as_plain(await maybe(self.client.get_model_config(MODEL, headers=own_headers())))
         found = found.get("config", found)
-        assert found["max_batch_size"] == 10_000 and json.loads(found["parameters"]["classes"]["string_value"]) == [
+        assert found["parameters"]["most_rows"]["string_value"] == "10000" and json.loads(
+            found["parameters"]["classes"]["string_value"]
+        ) == [
             "ham",
             "spam",
         ]
