@@ -119,8 +119,11 @@ def _aliases(full: Iterable[str]) -> Iterator[str]:
 
 def _show_parts(parts: Parts) -> None:
     if parts.feedback:
-        columns = ("model", "votes", "used", "unmatched", "repeated", "not read yet")
-        rows = [(names.short(f.model), f.votes, f.used, f.unmatched, f.repeated_count, f.lag) for f in parts.feedback]
+        columns = ("model", "votes", "used", "unmatched", "repeated", "not read yet", "predictions not read yet")
+        rows = [
+            (names.short(f.model), f.votes, f.used, f.unmatched, f.repeated_count, f.lag, f.prediction_lag)
+            for f in parts.feedback
+        ]
         output.table("Feedback", columns, rows, numbers=columns[1:])
     if parts.runs:
         running = [
