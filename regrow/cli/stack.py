@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from regrow.cli import output
 from regrow.cli.options import DATA, Data, pairs
 from regrow.credentials import Credentials, credentials_of, key_of_folder, store_credentials, store_key_of_folder
 from regrow.local import LaunchError, Local
-from regrow.local.launcher import check_installed, refuse_unfit
+from regrow.local.launcher import NOT_READY, check_installed, refuse_unfit
 from regrow.local.supervisor import read_state
+
+_ERROR = re.compile(r"^Error: (.*)", re.MULTILINE | re.DOTALL)
 
 
 def up(
@@ -115,9 +118,11 @@ def _up_detached(data: Path, free_ports: bool, tls: bool, settings: dict[str, st
     )
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    told = 0
     while not (read_state(data).get("ready") and read_state(data)["supervisor"]["pid"] == process.pid):
         if process.poll() is not None:
-            raise LaunchError(log.read_text(errors="replace").strip().removeprefix("Error: "))
+            raise LaunchError(_last_error(log))
+        told = _tell_waits(log, told)
         time.sleep(0.1)
     state = read_state(data)
     key = key_of_folder(data)
@@ -125,6 +130,23 @@ def _up_detached(data: Path, free_ports: bool, tls: bool, settings: dict[str, st
     if key and key != known:
         output.say(f"Your admin key, shown this once (your own commands have it already):\n  {key}")
     output.tell(f"It runs in the background. `regrow down --data {data}` ends it; its log is {log}.")
+
+
+def _tell_waits(log: Path, told: int) -> int:
+    """Passes on what a start in the background says that it waits for, after the first `told` lines; answers how many now."""
+    lines = [line for line in log.read_text(errors="replace").splitlines(True) if line.startswith(NOT_READY)]
+    whole = [line.strip() for line in lines if line.endswith("\n")]
+    for line in whole[told:]:
+        output.tell(line)
+    return len(whole)
+
+
+def _last_error(log: Path) -> str:
+    """What a start in the background ended with, without what it waited for before."""
+    lines = log.read_text(errors="replace").splitlines(True)
+    said = "".join(line for line in lines if not line.startswith(NOT_READY)).strip()
+    found = _ERROR.search(said)
+    return found[1] if found else said
 
 
 def down(data: Data = DATA) -> None:

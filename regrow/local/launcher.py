@@ -54,6 +54,10 @@ HOPELESS_DEATHS, HOPELESS_REFUSALS = 4, 2
 _MOST_END_BYTES = 64 << 10
 SILENCE = 10.0
 """Seconds after which a start says what it waits for."""
+NOT_READY = "Not ready yet: "
+"""What such a line begins with."""
+_CURE = "Try again in a moment."
+"""What an error of a service ends with, which is for callers."""
 
 
 class LaunchError(Exception):
@@ -158,7 +162,7 @@ class Local:
                 return self._write_ready()
             problem = self._told() or answered
             if time.monotonic() > tell_at and problem != told:
-                self.tell(f"Not ready yet: {problem}")
+                self.tell(f"{NOT_READY}{problem}")
                 told = problem
             time.sleep(0.1)
         logs = self.data / "logs"
@@ -356,7 +360,8 @@ def _problem_in(log: Path, child: Child) -> str:
     """What a service waits for, as it logs it, or why it died, which is told in plain words; empty where neither is so."""
     line = _last_line(log)
     told = _json_of(line.encode())
-    return str(told.get("problem", "")) if told else line if child.quick_deaths else ""
+    said = str(told.get("problem", "")) if told else line if child.quick_deaths else ""
+    return said.removesuffix(_CURE).rstrip()
 
 
 def _last_line(log: Path) -> str:

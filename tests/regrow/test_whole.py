@@ -173,3 +173,21 @@ def test_up_in_the_foreground_ends_in_order_at_ctrl_c(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert not any(processes.is_alive(one) for one in known.values())
     assert "rg_" not in "".join(path.read_text() for path in (machine.data / "logs").iterdir())
+
+
+def test_a_start_in_the_background_says_what_it_waits_for_as_it_waits(tmp_path: Path) -> None:
+    waiting = Machine(tmp_path)
+    up = ["up", "--detach", "--free-ports", "--set", "REGROW_KAFKA_BOOTSTRAP=127.0.0.1:1"]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "regrow.cli", *up], cwd=waiting.home, env=waiting.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert started.stderr is not None
+    try:
+        told = started.stderr.readline()  # the test's time limit is the limit: the start itself would wait for 90 s
+    finally:
+        waiting.run("down")
+    started.communicate(timeout=60)
+    assert started.returncode == 1
+    assert told.startswith("Not ready yet: events can't be reached: Kafka at 127.0.0.1:1 doesn't answer as PLAINTEXT: ")
+    assert "Try again" not in told

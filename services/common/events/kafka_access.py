@@ -86,19 +86,37 @@ class KafkaAccess:
         return self.prefix + name
 
     def told(self, error: Exception) -> EngineUnavailable:
-        """What an error of kafka-python means to who called. Says its kind, never its text: that holds requests.
+        """What an error of kafka-python means to who called, in words, and never in its own text: that holds requests.
 
         Over TLS a refused sign-in may show as no more than a closed connection: its settings are named then too.
         """
-        kind = type(error).__name__
+        answer = answered(error)
         settings = "check REGROW_KAFKA_SASL_MECHANISM, REGROW_KAFKA_USERNAME and its password"
-        if isinstance(error, _SIGN_IN):
-            problem = f"refused the sign-in ({kind}); {settings}"
+        if isinstance(error, errors.UnsupportedSaslMechanismError):
+            problem = f"doesn't take {self.mechanism} for the sign-in; {settings}"
+        elif isinstance(error, _SIGN_IN):
+            problem = f"refused the sign-in; {settings}"
         elif isinstance(error, errors.AuthorizationError):
-            problem = f"doesn't allow this to Regrow's user ({kind}); grant it the prefixed topics and groups"
+            problem = f"doesn't allow this to Regrow's user ({answer}); grant it the prefixed topics and groups"
+        elif answer:
+            problem = f"answers {answer}"
         else:
-            problem = f"doesn't answer as {self.protocol} ({kind}){f'; {settings}' if self.protocol.startswith('SASL') else ''}"
+            problem = f"doesn't answer as {self.protocol}: {_silence(error)}"
+            problem += f"; {settings}" if self.protocol.startswith("SASL") else ""
         return EngineUnavailable("events", f"Kafka at {self.bootstrap} {problem}")
+
+
+def answered(error: Exception) -> str:
+    """Kafka's own name of what a broker answered, such as `NOT_ENOUGH_REPLICAS`; empty where none did."""
+    return str(type(error).message) if isinstance(error, errors.BrokerResponseError) else ""
+
+
+def _silence(error: Exception) -> str:
+    if isinstance(error, errors.KafkaTimeoutError):
+        return "nothing came from it in time"
+    if isinstance(error, errors.RetriableError | OSError):
+        return "there is no connection, or it broke off"
+    return "the connection was closed meanwhile"
 
 
 def opened(make: Callable[..., Client], options: Mapping[str, Any]) -> Client:

@@ -12,7 +12,7 @@ from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from services.common.errors import EngineUnavailable, FailedPrecondition, InvalidField
-from services.common.events.kafka_access import KafkaAccess
+from services.common.events.kafka_access import KafkaAccess, answered
 from services.common.events.kafka_admin import KafkaAdmin
 from services.common.events.kafka_append import MOST_MESSAGE_BYTES
 from services.common.events.port import Topic
@@ -73,13 +73,13 @@ def _make(admin: KafkaAdmin, access: KafkaAccess, topic: Topic) -> None:
 
 
 def _created(client: Any, wanted: Mapping[str, object]) -> str:
-    """The kind of error where the cluster says no and will again, else nothing."""
+    """Kafka's name of the error where the cluster says no and will again, else nothing."""
     try:
         client.create_topics(wanted)
     except errors.TopicAlreadyExistsError:
         pass  # another process starts at the same time
     except _REFUSALS as error:
-        return type(error).__name__
+        return answered(error)
     return ""
 
 
@@ -100,12 +100,12 @@ def _check(admin: KafkaAdmin, access: KafkaAccess, topic: Topic, *, partitions: 
 
 
 def _altered(client: Any, name: str, differing: Mapping[str, str]) -> str:
-    """The kind of error where the cluster refuses, else nothing."""
+    """Kafka's name of the error where the cluster refuses, else nothing."""
     change = ConfigResource(ConfigResourceType.TOPIC, name, dict(differing))
     try:
         answer = client.alter_configs([change], raise_on_unknown=False)["topic"][name]
     except _REFUSALS as error:
-        return type(error).__name__
+        return answered(error)
     return "" if answer == "OK" else str(answer)[:200]
 
 
