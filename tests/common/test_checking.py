@@ -16,14 +16,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
+from real_engines import Minio
 
 from services.common.checking import engines, machine
 from services.common.checking.findings import Finding, guarded, misspelt
 from services.common.database import open_database
 from services.common.errors import EngineUnavailable
 from services.common.events import DEAD_LETTER, FEEDBACK, TOPICS, Event, SqliteLog, events_from
+from services.common.objects import objects_from
 from services.common.settings import CommonSettings
 
 MIGRATIONS = Path(__file__).parents[2] / "services" / "registry" / "migrations"
@@ -95,6 +97,23 @@ def test_a_healthy_kafka_before_the_first_start_has_no_problem(kafka: str) -> No
     assert (found.verdict, found.todo) == ("ok", "") and f"Kafka at {kafka} answers and has no topic" in found.found
     with closing(events_from(settings)):
         assert by_check(engines.event_log(settings))["event log"].found == f"Kafka at {kafka} answers."
+
+
+@pytest.mark.slow
+def test_checking_a_store_makes_nothing_in_it_or_here(minio: Minio, tmp_path: Path) -> None:
+    settings = CommonSettings(
+        minio_endpoint=minio.endpoint, minio_access_key=minio.access_key, minio_secret_key=minio.secret_key,
+        minio_bucket_prefix=f"fresh-{os.getpid()}-", data_dir=tmp_path / "none", internal_token="t",
+    )  # fmt: skip
+    for _ in range(2):
+        found = by_check(engines.objects(settings))["objects"]
+        assert found.verdict == "ok" and "has no bucket of Regrow; the first start makes them" in found.found
+    assert not (tmp_path / "none").exists()
+    objects_from(settings)
+    assert by_check(engines.objects(settings))["objects"].found == f"MinIO at {minio.endpoint} answers."
+    refused = settings.model_copy(update={"minio_secret_key": SecretStr("wrong")})
+    (told,) = (one for one in guarded("objects", lambda: engines.objects(refused)) if one.verdict == "problem")
+    assert "can't be used: the store refuses the key" in told.found
 
 
 @pytest.mark.parametrize(("skew", "verdict"), [(1, "ok"), (30, "warning"), (-30, "warning"), (900, "problem")])

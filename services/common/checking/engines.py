@@ -19,7 +19,7 @@ from services.common.errors import EngineUnavailable
 from services.common.events import open_log
 from services.common.events.lag import READERS, lag_of
 from services.common.events.port import DEAD_LETTER, TOPICS, EventLog
-from services.common.objects import objects_from
+from services.common.objects import DATASETS, MODELS, missing_buckets, objects_from
 from services.common.rpc.health import problem_of
 from services.common.settings import CommonSettings
 from services.common.tls import own_certificate
@@ -100,12 +100,20 @@ def objects(settings: CommonSettings) -> Iterator[Finding]:
     """That the store answers, and its clock."""
     if settings.minio_endpoint:
         yield _clock_of(settings.minio_endpoint, settings.minio_ca_file)
+        yield _buckets(f"MinIO at {settings.minio_endpoint}", missing_buckets(settings))
     elif not (settings.data_dir / "objects").exists():
         yield ok("objects", "A folder, which is made at the first start.")
-        return
-    objects_from(settings).check()
-    where = f"MinIO at {settings.minio_endpoint}" if settings.minio_endpoint else "The folder of objects"
-    yield ok("objects", f"{where} answers.")
+    else:
+        objects_from(settings).check()
+        yield ok("objects", "The folder of objects answers.")
+
+
+def _buckets(where: str, missing: Sequence[str]) -> Finding:
+    if len(missing) == len((DATASETS, MODELS)):
+        return ok("objects", f"{where} answers and has no bucket of Regrow; the first start makes them.")
+    if missing:
+        return problem("objects", f"{where} has no bucket {missing[0]} any more.", "Restore it from a backup.")
+    return ok("objects", f"{where} answers.")
 
 
 def _clock_of(endpoint: str, ca_file: Path | None) -> Finding:

@@ -67,8 +67,7 @@ class MinioStore:
                 self._server_bucket(bucket, address.probing)
         except EngineUnavailable as error:
             if is_refusal(error):
-                told = f"The object store at {address.endpoint} can't be used: {error.problem}."
-                raise FailedPrecondition(told, reason="OBJECTS_REFUSED") from error
+                raise _refused(address, error) from error
             log.warning("the object store is away", endpoint=address.endpoint, problem=error.message)
 
     def put(self, bucket: str, key: str, content: bytes | BinaryIO | Iterable[bytes], *, if_absent: bool = False) -> ObjectInfo:
@@ -271,6 +270,25 @@ def _ensure_bucket(client: Minio, name: str) -> None:
             raise EngineUnavailable("objects", problem) from error
         if error.code != "BucketAlreadyOwnedByYou":  # another process was faster
             raise
+
+
+def missing_buckets(address: S3Address, prefix: str) -> list[str]:
+    """Those of Regrow's buckets that aren't there, by the server's names. Makes none.
+
+    Raises `EngineUnavailable`, `FailedPrecondition` where the store refuses us.
+    """
+    try:
+        with s3_errors():
+            return [prefix + one for one in (DATASETS, MODELS) if not address.probing.bucket_exists(prefix + one)]
+    except EngineUnavailable as error:
+        if is_refusal(error):
+            raise _refused(address, error) from error
+        raise EngineUnavailable("objects", f"{error.problem} ({address.endpoint})") from error
+
+
+def _refused(address: S3Address, error: EngineUnavailable) -> FailedPrecondition:
+    told = f"The object store at {address.endpoint} can't be used: {error.problem}."
+    return FailedPrecondition(told, reason="OBJECTS_REFUSED")
 
 
 def _bucket_lost(name: str) -> EngineUnavailable:
