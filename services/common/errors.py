@@ -76,13 +76,15 @@ class InvalidField(InvalidInput):
 
 
 class InvalidFields(InvalidInput):
-    """Several fields have wrong values, all told at once."""
+    """Several fields have wrong values, all told at once. Where it is one after all, it is told as `InvalidField` tells it."""
 
     reason = "INVALID_FIELDS"
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         super().__init__("; ".join(f"{p.field}: {p.problem}" for p in problems))
         self.problems = tuple(problems)
+        if len(self.problems) == 1:
+            self.reason, self.facts = InvalidField.reason, {"field": self.problems[0].field}
 
 
 class Unsupported(InvalidInput):
@@ -224,13 +226,19 @@ class TooLarge(Exhausted):
 
 
 class QuotaExceeded(Exhausted):
-    """A caller is over its rate or its quota. `who` is the key, `quota` what it may do (`10 calls a second`)."""
+    """A caller is over its rate or its quota. `who` is the key, `quota` what it may do (`10 calls a second`).
+
+    `standing`, of a rate: how many calls may come at once, how many are left, and the seconds until all are.
+    """
 
     reason = "QUOTA_EXCEEDED"
+    standing: tuple[int, int, int] | None = None
 
-    def __init__(self, who: str, quota: str, *, retry_after: timedelta, cure: str = "") -> None:
+    def __init__(
+        self, who: str, quota: str, *, retry_after: timedelta, cure: str = "", standing: tuple[int, int, int] | None = None
+    ) -> None:
         super().__init__(f"'{who}' may make {quota}.{' ' + cure if cure else ''}", who=who, quota=quota)
-        self.retry_after = retry_after
+        self.retry_after, self.standing = retry_after, standing
 
 
 class Busy(Exhausted):

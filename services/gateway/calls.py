@@ -162,8 +162,7 @@ class Calls:
 
     def rate_headers(self, principal: Principal) -> list[tuple[bytes, bytes]]:
         """What a caller over REST hears of its rate, with every answer; nothing where it has none."""
-        standing = self._callers.standing(principal)
-        return [] if standing is None else [(name, b"%d" % value) for name, value in zip(_RATE, standing, strict=True)]
+        return rate_told(self._callers.standing(principal))
 
     async def admit(self, method: Method, request: Message, principal: Principal, *, size: int, may_omit: bool = False) -> None:
         """Raises `PermissionDenied`, `InvalidField`, `InvalidFields`; `NotFound` for a project that doesn't exist."""
@@ -277,6 +276,11 @@ class Calls:
         violations = self._validator.collect_violations(request)
         if violations:
             raise InvalidFields([FieldProblem(field=_path(v.proto.field), problem=f"{v.proto.message}.") for v in violations])
+
+
+def rate_told(standing: tuple[int, int, int] | None) -> list[tuple[bytes, bytes]]:
+    """Of a caller's rate, as headers; none where it has no rate."""
+    return [] if standing is None else [(name, b"%d" % value) for name, value in zip(_RATE, standing, strict=True)]
 
 
 @cache

@@ -22,10 +22,11 @@ from services.common.errors import (
     RegrowError,
     TooLarge,
     Unauthenticated,
+    Unsupported,
 )
 from services.common.rpc.principal import REQUEST_ID_KEY, new_request_id, request_id_from
 from services.common.rpc.status import error_body, http_status, to_status
-from services.gateway.calls import ClientGone
+from services.gateway.calls import ClientGone, rate_told
 
 Headers = list[tuple[bytes, bytes]]
 Answer = TypeVar("Answer")
@@ -33,6 +34,12 @@ Answer = TypeVar("Answer")
 JSON = b"application/json"
 _BODY_SECONDS = 120.0
 _FIXED: Headers = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+class VerbNotAllowed(Unsupported):
+    """There is such a path, and it takes other verbs: 405, which says them in `Allow`."""
+
+    reason = "METHOD_NOT_ALLOWED"
 
 
 class Exchange:
@@ -167,7 +174,8 @@ def hints(error: RegrowError) -> Headers:
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'Bearer realm="regrow"')]
     if isinstance(error, Busy | QuotaExceeded | EngineUnavailable | OutcomeUnknown):
-        return [(b"retry-after", b"%d" % max(1, round(error.retry_after.total_seconds())))]
+        rate = rate_told(error.standing) if isinstance(error, QuotaExceeded) else []
+        return [(b"retry-after", b"%d" % max(1, round(error.retry_after.total_seconds()))), *rate]
     return []
 
 

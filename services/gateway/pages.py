@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.common.errors import NotFound
+from services.common.errors import NotFound, RegrowError
 from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
 from services.common.rpc.status import error_body, to_status
 from services.gateway.docs_page import docs_routes
+from services.gateway.http import VerbNotAllowed
 from services.gateway.openapi import document
 from services.gateway.system import System, software_version
 
@@ -71,9 +73,12 @@ def _pages(system: System, public_metrics: bool) -> Starlette:
         return Response(document(software_version()), media_type="application/json")
 
     async def missing(request: Request, _: Exception) -> Response:
-        error = NotFound("page", request.url.path[:200], "/openapi.json lists all calls.")
-        request_id = request_id_from({REQUEST_ID_KEY: request.headers.get(REQUEST_ID_KEY, "")})
-        return _json(error_body(to_status(error, request_id)), 404)
+        return _failure(request, NotFound("page", request.url.path[:200], "/openapi.json lists all calls."), 404)
+
+    async def wrong_verb(request: Request, told: Exception) -> Response:
+        assert isinstance(told, HTTPException) and told.headers is not None
+        problem = f"{request.url.path[:200]} takes {told.headers['Allow'].replace(', ', ' or ')}, not {request.method}."
+        return _failure(request, VerbNotAllowed(problem), 405, told.headers)
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/": index, "/healthz": live, "/readyz": ready, "/openapi.json": api,
@@ -81,8 +86,16 @@ def _pages(system: System, public_metrics: bool) -> Starlette:
     if public_metrics:
         pages["/metrics"] = metrics
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
-    return Starlette(routes=[*routes, *docs_routes()], exception_handlers={404: missing})
+    return Starlette(routes=[*routes, *docs_routes()], exception_handlers={404: missing, 405: wrong_verb})
 
 
-def _json(content: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json", headers={"cache-control": "no-store"})
+def _failure(request: Request, error: RegrowError, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    request_id = request_id_from({REQUEST_ID_KEY: request.headers.get(REQUEST_ID_KEY, "")})
+    body = error_body(to_status(error, request_id))
+    body["error"]["code"] = status
+    return _json(body, status, headers)
+
+
+def _json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    own = {"cache-control": "no-store", **(headers or {})}
+    return Response(orjson.dumps(content), status, media_type="application/json", headers=own)

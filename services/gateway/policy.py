@@ -255,17 +255,16 @@ def check_role(rule: Rule, principal: Principal) -> None:
     """Raises `PermissionDenied` where the key's role is too low, or the call isn't one for a key of some models."""
     if RANKS.get(principal.role, 0) < RANKS[rule.role]:
         raise PermissionDenied(
-            f"This call needs the role {rule.role}, and the role of key '{principal.name}' is {principal.role}. "
-            "Ask an admin for another key.",
+            f"This call needs the role {rule.role}, and the {principal.called} has {principal.role}. {_cure(principal)}",
             needed=rule.role,
             role=principal.role,
         )
     if rule.every_project and ALL_PROJECTS not in principal.projects:
-        raise PermissionDenied("This call needs a key for all projects; this one is for some. Ask an admin for another key.")
+        raise PermissionDenied(f"This call is for all projects, and the {principal.called} for some. {_cure(principal)}")
     if principal.models and not rule.one_model:
         raise PermissionDenied(
-            f"Key '{principal.name}' is for some models alone: it predicts with them, sends feedback and reads them. "
-            "Ask an admin for another key."
+            f"The {principal.called} is for some models alone: it predicts with them, sends feedback and reads them. "
+            f"{_cure(principal)}"
         )
 
 
@@ -298,15 +297,18 @@ def project_in(rule: Rule, request: Message) -> str:
 def check_project(project: str, principal: Principal) -> None:
     """Raises `PermissionDenied`. Says the same for a project that doesn't exist, so nobody can find out which do."""
     if not principal.may_enter(project):
-        raise PermissionDenied(
-            f"Key '{principal.name}' isn't for project '{project}'. Ask an admin for a key that is.", project=project
-        )
+        raise PermissionDenied(f"The {principal.called} isn't for project '{project}'. {_cure(principal)}", project=project)
 
 
 def check_model(name: str, principal: Principal) -> None:
     """Raises `PermissionDenied` for what isn't within the models that the key is narrowed to, whether it exists or not."""
     if not principal.may_use(name):
-        raise PermissionDenied(f"Key '{principal.name}' isn't for '{name[:200]}'. Ask an admin for a key that is.")
+        raise PermissionDenied(f"The {principal.called} isn't for '{name[:200]}'. {_cure(principal)}")
+
+
+def _cure(principal: Principal) -> str:
+    """What a token may is granted to its groups; another token is no help."""
+    return "Ask an admin to grant one of your groups more." if principal.subject else "Ask an admin for another key."
 
 
 def project_of(name: str, path: str) -> str:

@@ -19,7 +19,7 @@ from services.common.rpc.status import from_status
 from services.gateway.calls import Calls, ClientGone
 from services.gateway.conditions import IF_MATCH, etag_header, set_etag, tagged, wanted_etag
 from services.gateway.docs_page import docs_url
-from services.gateway.http import Exchange, Headers
+from services.gateway.http import Exchange, Headers, VerbNotAllowed
 from services.gateway.methods import Method
 from services.gateway.operations.api import Operations
 from services.gateway.operations.preference import Preference, preferred
@@ -193,9 +193,9 @@ def _resumed(request: Any, exchange: Exchange) -> Any:
 
 
 async def _fail_without_route(exchange: Exchange, allowed: tuple[str, ...], problem: str) -> None:
+    if allowed:
+        await exchange.fail(VerbNotAllowed(problem), status=405, headers=[(b"allow", ", ".join(allowed).encode())])
+        return
     error = NotFound("call", f"{exchange.verb} {exchange.raw_path[:200]}")
     error.args, error.message = (problem,), problem
-    if allowed:
-        await exchange.fail(error, status=405, headers=[(b"allow", ", ".join(allowed).encode())])
-    else:
-        await exchange.fail(error)
+    await exchange.fail(error)

@@ -37,13 +37,18 @@ def read_request(route: Route, values: Mapping[str, str], query: bytes, body: by
             read_field(sent, request, field, field.name)
         elif field.message is not None:
             getattr(request, field.name).SetInParent()
-        _read_query(query, request, taken={binding.body, *values})
+        _read_query(query, request, taken={binding.body, *values}, also=_system(route))
     else:
         if body.strip():
             raise InvalidField("body", f"{binding.verb} {binding.template} takes no body; send its fields as query parameters.")
-        _read_query(query, request, taken=set(values))
+        _read_query(query, request, taken=set(values), also=_system(route))
     _set_path(request, values)
     return request
+
+
+def _system(route: Route) -> tuple[str, ...]:
+    """Parameters that calls take beside their own."""
+    return () if route.method.streams_responses else ("fields",)
 
 
 def read_upload(route: Route, values: Mapping[str, str], query: bytes, *, content: str) -> Message:
@@ -127,11 +132,13 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
         raise InvalidField("query", f"isn't readable as at most {_MOST_PARAMETERS} parameters in UTF-8.") from None
 
 
-def _read_query(query: bytes, request: Message, taken: Iterable[str]) -> None:
+def _read_query(query: bytes, request: Message, taken: Iterable[str], also: Iterable[str] = ()) -> None:
     pairs = _pairs(query) if query else []
     taken = {_first(name) for name in taken if "." not in name} | {name for name in taken if "." in name}
     seen: set[str] = set()
     for name, text in pairs:
+        if _first(name) not in fields_of(request.DESCRIPTOR):
+            raise _unknown(name, [*(one.name for one in request.DESCRIPTOR.fields if one.name not in taken), *also])
         owner, field = _resolve(request, name)
         path = ".".join(_original_names(request.DESCRIPTOR, name))
         if path in taken or _first(path) in taken:
@@ -159,9 +166,12 @@ def _resolve(request: Message, path: str) -> tuple[Any, Field]:
 def _known(owner: Message, name: str, path: str) -> Field:
     field = fields_of(owner.DESCRIPTOR).get(name)
     if field is None:
-        names = ", ".join(one.name for one in owner.DESCRIPTOR.fields)
-        raise InvalidField(path, f"is an unknown query parameter. There are: {names or 'none'}.")
+        raise _unknown(path, [one.name for one in owner.DESCRIPTOR.fields])
     return field
+
+
+def _unknown(parameter: str, names: Iterable[str]) -> InvalidField:
+    return InvalidField(parameter, f"is an unknown query parameter. There are: {', '.join(names) or 'none'}.")
 
 
 def _original_names(descriptor: Any, path: str) -> Iterable[str]:

@@ -48,7 +48,7 @@ def test_query_parameters_become_fields(call, world, query: str, field: str, val
             "/v1/projects/shop/datasets?page_sise=3",
             None,
             "page_sise",
-            "unknown query parameter. There are: parent, page_size",
+            "unknown query parameter. There are: page_size",
         ),
         ("GET", "/v1/projects/shop/datasets?page_size=x", None, "page_size", "whole number"),
         ("GET", "/v1/projects/shop/datasets?page_size=3&page_size=4", None, "page_size", "twice"),
@@ -226,6 +226,36 @@ def test_a_path_of_no_call_is_404_and_a_wrong_verb_is_405_with_what_is_allowed(c
     wrong = call("PUT", "/v1/projects/shop/datasets/d")
     assert wrong.status_code == 405
     assert set(wrong.headers["allow"].split(", ")) == {"GET", "DELETE"}
+    told = error(wrong)
+    assert (told["code"], told["status"], told["reason"]) == (405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED")
+    assert "takes GET or DELETE, not PUT" in told["message"]
+    page = call("POST", "/healthz")
+    assert (page.status_code, "GET" in page.headers["allow"], error(page)["reason"]) == (405, True, "METHOD_NOT_ALLOWED")
+
+
+def test_an_unknown_query_parameter_is_told_with_those_that_are_taken_here_and_no_other(call, error) -> None:
+    told = error(call("DELETE", "/v1/projects/shop/datasets/d?forse=true"))["fields"]["forse"]
+    assert told == "is an unknown query parameter. There are: force, etag, fields."
+    for name, value in {"force": "true", "etag": "x", "fields": "name"}.items():
+        assert "query parameter" not in call("DELETE", f"/v1/projects/shop/datasets/d?{name}={value}").text
+    streamed = error(call("GET", "/v1/projects/shop/runs/r:watch?x=1"))["fields"]["x"]
+    assert streamed.endswith("There are: after_sequence."), "fields is for calls with one answer"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "field"),
+    [
+        ("GET", "/v1/projects/shop/datasets?page_size=-1", None, "page_size"),  # a rule of the protos
+        ("GET", "/v1/projects/shop/datasets?page_size=x", None, "page_size"),  # a value that can't be read
+        ("POST", "/v1/projects/shop/models/m:predict", {}, "rows"),
+        ("POST", "/v1/projects/shop/models/m:predict", {"roes": []}, "roes"),
+    ],
+)
+def test_one_wrong_field_looks_the_same_whichever_check_finds_it(call, error, verb, path, body, field) -> None:
+    answer = call(verb, path, **({} if body is None else {"json": body}))
+    info = next(one for one in answer.json()["error"]["details"] if one["@type"].endswith("ErrorInfo"))
+    assert (answer.status_code, info["reason"], info["metadata"]["field"]) == (400, "INVALID_FIELD", field)
+    assert list(error(answer)["fields"]) == [field]
 
 
 def test_a_call_between_services_has_no_route(call) -> None:

@@ -52,6 +52,11 @@ class Principal:
     models: tuple[str, ...] = ()
     subject: str = ""
 
+    @property
+    def called(self) -> str:
+        """What a refusal calls the caller."""
+        return f"token of '{self.name}'" if self.subject else f"key '{self.name}'"
+
     def may_enter(self, project: str) -> bool:
         """Whether the key is good for this project at all; what it may do there is the role's business."""
         return ALL_PROJECTS in self.projects or project in self.projects

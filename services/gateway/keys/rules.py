@@ -149,9 +149,9 @@ def checked_projects(names: Sequence[str], creator: Principal) -> tuple[str, ...
             raise InvalidField(field, f"'{name[:80]}' doesn't look like 'projects/{{project}}'.")
         projects[check_id(project, field)] = None
         if not creator.may_enter(project):
-            raise PermissionDenied(f"Your key isn't for project '{project}', so it can't make one that is.", project=project)
+            raise PermissionDenied(f"You may not enter project '{project}', so you can't make a key that may.", project=project)
     if not projects and ALL_PROJECTS not in creator.projects:
-        raise PermissionDenied("Your key is for some projects, so it can't make one for all. Name the projects.")
+        raise PermissionDenied("You may enter some projects alone, so you can't make a key for all. Name the projects.")
     return tuple(projects)
 
 

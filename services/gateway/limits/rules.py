@@ -69,16 +69,17 @@ class Account:
             return
         tokens = self._tokens_now()
         if tokens < 1.0:
-            self._refuse(f"{self.rate:g} calls a second", timedelta(seconds=(1.0 - tokens) / self.rate), "Call less often.")
+            wait = timedelta(seconds=(1.0 - tokens) / self.rate)
+            self._refuse(f"{_counted(self.rate, 'call')} a second", wait, "Call less often.", self.standing())
         self._tokens = tokens - 1.0
 
     def spend(self, *, rows: int = 0, feedback: int = 0) -> None:
         """Counts what is about to be done. Raises `QuotaExceeded`, and then nothing was counted."""
         limits, known, own = self.limits, self.known, self.unwritten
         if rows and limits.rows_per_day and known.rows + own.rows + rows > limits.rows_per_day:
-            self._refuse(f"{limits.rows_per_day:,} rows a day", until_midnight(), _ASK)
+            self._refuse(f"{_counted(limits.rows_per_day, 'row')} a day", until_midnight(), _ASK)
         if feedback and limits.feedback_per_day and known.feedback + own.feedback + feedback > limits.feedback_per_day:
-            self._refuse(f"{limits.feedback_per_day:,} pieces of feedback a day", until_midnight(), _ASK)
+            self._refuse(f"{_counted(limits.feedback_per_day, 'piece')} of feedback a day", until_midnight(), _ASK)
         own.rows += rows
         own.feedback += feedback
 
@@ -98,8 +99,14 @@ class Account:
         self._at = moment
         return self._tokens
 
-    def _refuse(self, quota: str, retry_after: timedelta, cure: str) -> None:
-        raise QuotaExceeded(self.principal.name or self.principal.key_id, quota, retry_after=retry_after, cure=cure)
+    def _refuse(self, quota: str, retry_after: timedelta, cure: str, standing: tuple[int, int, int] | None = None) -> None:
+        who = self.principal.name or self.principal.key_id
+        raise QuotaExceeded(who, quota, retry_after=retry_after, cure=cure, standing=standing)
+
+
+def _counted(number: float, noun: str) -> str:
+    """`1 call`, `0.5 calls`, `1,000 calls`."""
+    return f"{number:,.12g} {noun}{'' if number == 1 else 's'}"
 
 
 _ASK = "The count starts anew at midnight UTC; an admin can raise it."

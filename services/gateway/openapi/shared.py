@@ -49,10 +49,14 @@ ERROR = {
 SCHEMAS: Json = {"Error": ERROR, "ErrorDetail": _DETAIL}
 
 _REQUEST_ID = {"description": "The call's id: yours where it was fit, else a new one.", "schema": {"type": "string"}}
+_COUNT = {"type": "integer", "minimum": 0}
 _RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 HEADERS: Json = {
     "X-Request-Id": _REQUEST_ID,
     "Retry-After": _RETRY_AFTER,
+    "RateLimit-Limit": {"description": "How many calls may come at once; where the caller has a rate.", "schema": _COUNT},
+    "RateLimit-Remaining": {"description": "How many of them are left.", "schema": _COUNT},
+    "RateLimit-Reset": {"description": "Seconds until all are.", "schema": _COUNT},
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
     "ETag": {"description": "The resource's etag in quotes, for `If-Match`.", "schema": {"type": "string"}},
     "Location": {"description": "The operation.", "schema": {"type": "string"}},
@@ -104,13 +108,14 @@ def headers_of(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
+RATE = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 RESPONSES: Json = {
     "400": _failure(400, "INVALID_ARGUMENT", "A field is wrong, or the moment is; it says which and why.", "INVALID_FIELD"),
     "401": _failure(401, "UNAUTHENTICATED", "No key, or one that isn't good.", "UNAUTHENTICATED", "WWW-Authenticate"),
     "403": _failure(403, "PERMISSION_DENIED", "The key's role or projects don't allow this.", "PERMISSION_DENIED"),
     "404": _failure(404, "NOT_FOUND", "There is no such resource.", "NOT_FOUND"),
     "409": _failure(409, "ABORTED", "It exists already, or somebody changed it first.", "ETAG_MISMATCH"),
-    "429": _failure(429, "RESOURCE_EXHAUSTED", "A bound was reached; come back later.", "BUSY", "Retry-After"),
+    "429": _failure(429, "RESOURCE_EXHAUSTED", "A bound was reached; come back later.", "BUSY", "Retry-After", *RATE),
     "503": _failure(503, "UNAVAILABLE", "An engine or a service can't be reached.", "ENGINE_UNAVAILABLE", "Retry-After"),
     "default": _failure(500, "INTERNAL", "What else went wrong.", "INTERNAL"),
 }

@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from services.common import errors
-from services.common.errors import FieldProblem, InvalidFields, RegrowError
+from services.common.errors import FieldProblem, InvalidField, InvalidFields, RegrowError
 from services.common.rpc.status import (
     CODES,
     HTTP_STATUS,
@@ -51,6 +51,12 @@ EXAMPLES: list[RegrowError] = [
 def _leaves(kind: type[RegrowError]) -> list[type[RegrowError]]:
     below = [one for one in kind.__subclasses__() if one.__module__ == errors.__name__]
     return [leaf for one in below for leaf in _leaves(one)] or [kind]
+
+
+def test_one_wrong_field_of_several_that_were_looked_at_is_told_like_one() -> None:
+    several, one = InvalidFields([FieldProblem(field="a", problem="is empty.")]), InvalidField("a", "is empty.")
+    assert to_status(several) == to_status(one)
+    assert isinstance(from_status(to_status(several)), InvalidField)
 
 
 def test_every_leaf_of_the_tree_is_in_the_table_and_has_a_reason_of_its_own() -> None:

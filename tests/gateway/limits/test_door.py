@@ -31,6 +31,10 @@ def test_a_key_that_calls_too_often_hears_when_to_come_back(call, limited, error
     assert (first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]) == ("2", "1")
     assert int(second.headers["ratelimit-reset"]) > 100
     assert int(third.headers["retry-after"]) > 60
+    assert (third.headers["ratelimit-limit"], third.headers["ratelimit-remaining"]) == ("2", "0")
+    assert int(third.headers["ratelimit-reset"]) > 100
+    inference = call("GET", "/v2/models/none/ready", key=secret)
+    assert (inference.status_code, inference.headers["ratelimit-remaining"]) == (429, "0")
     failure = error(third)
     assert (failure["reason"], failure["status"]) == ("QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED")
     violation = next(one for one in failure["details"] if one["@type"].endswith("QuotaFailure"))["violations"][0]

@@ -68,6 +68,21 @@ def test_a_bucket_lets_a_burst_through_then_its_rate(database: Database, clock: 
     assert one.account(ANN).standing() == (5, 5, 0)
 
 
+@pytest.mark.parametrize(
+    ("rate", "said"), [(1.0, "1 call a second"), (0.5, "0.5 calls a second"), (1500.0, "1,500 calls a second")]
+)
+def test_a_refusal_counts_in_the_right_number(database: Database, clock: Any, rate: float, said: str) -> None:
+    one = limiter(database, calls_per_second=rate, burst=1, rows_per_day=1, feedback_per_day=1)
+    one.enter(ANN)
+    with pytest.raises(QuotaExceeded, match=f"may make {said}") as refused:
+        one.enter(ANN)
+    assert refused.value.standing is not None and refused.value.standing[:2] == (1, 0)
+    with pytest.raises(QuotaExceeded, match="may make 1 row a day"):
+        one.account(ANN).spend(rows=2)
+    with pytest.raises(QuotaExceeded, match="may make 1 piece of feedback a day"):
+        one.account(ANN).spend(feedback=2)
+
+
 def test_over_an_hour_no_caller_gets_more_than_its_rate_and_one_burst(database: Database, clock: Any) -> None:
     one, passed = limiter(database, calls_per_second=10.0, burst=20), 0
     for _ in range(36_000):
