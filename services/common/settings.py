@@ -54,8 +54,23 @@ def _address(value: str) -> str:
     return value
 
 
+def _database_url(value: str) -> str:
+    try:
+        kind = make_url(value.replace("postgres://", "postgresql://", 1)).get_backend_name()
+    except ArgumentError:
+        raise ValueError(f"It is no address of a database. {_DATABASES}") from None
+    if kind not in ("postgresql", "sqlite"):
+        raise ValueError(f"'{kind}' is no database that Regrow keeps its tables in. {_DATABASES}")
+    return value
+
+
+_DATABASES = (
+    "Write 'postgresql://user:password@host/name'; REGROW_<SERVICE>_DATABASE_URL may also name a file of that service alone,"
+    " 'sqlite:///path'."
+)
 Address = Annotated[str, AfterValidator(_address)]
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 SettingsT = TypeVar("SettingsT", bound="CommonSettings")
 
 
@@ -82,7 +97,7 @@ class CommonSettings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus metrics over HTTP; 0 is off. Processes on one machine need one each."""
 
-    database_url: str | None = None
+    database_url: DatabaseUrl | None = None
     """`postgresql://user:password@host/name`: there each service makes a schema of its name. `REGROW_<SERVICE>_DATABASE_URL`
     names a database that is one service's alone, `sqlite:///path` too. Unset: `<data_dir>/<service>.db`."""
 
@@ -241,7 +256,7 @@ def _schema_of_its_own(url: str, service: str) -> str:
     try:
         address = make_url(url)
     except ArgumentError:
-        return url  # told where it is opened
+        return url  # told with the other values
     given = address.query.get("options", "")
     options = f"{given if isinstance(given, str) else ' '.join(given)} -csearch_path={service}".strip()
     return address.update_query_dict({"options": options}).render_as_string(hide_password=False)
@@ -347,5 +362,13 @@ def _variable(settings_class: type[CommonSettings], field: str) -> str:
 
 
 def _problem(settings_class: type[CommonSettings], error: dict[str, Any]) -> FieldProblem:
-    field = _variable(settings_class, str(error["loc"][0])) if error["loc"] else settings_class.__name__
+    field = _variable_read(settings_class, str(error["loc"][0])) if error["loc"] else settings_class.__name__
     return FieldProblem(field=field, problem=str(error["msg"]))
+
+
+def _variable_read(settings_class: type[CommonSettings], field: str) -> str:
+    """The variable that the value came from: of those that may hold it, the first that is set."""
+    own, usual = settings_class.model_config.get("env_prefix") or COMMON_PREFIX, _variable(settings_class, field)
+    names = dict.fromkeys([f"{own}{field}".upper(), usual])
+    held = [variable for name in names for variable in (name, f"{name}_FILE") if variable in os.environ]
+    return held[0] if held else usual

@@ -70,8 +70,7 @@ from services.gateway.rest import Rest
 from services.gateway.routes import Router
 from services.gateway.settings import GatewaySettings
 from services.gateway.system import Inference, System
-from services.gateway.tokens.rules import read_trust
-from services.gateway.tokens.verifying import Tokens
+from services.gateway.tokens.verifying import Tokens, trust_of
 from services.gateway.upstreams import Upstreams
 
 FIRST_KEY = "Your admin key. It is shown only this once; keep it like a password:"
@@ -309,11 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _tokens(settings: GatewaySettings) -> Tokens | None:
     """What reads bearer tokens, where an identity provider is set. Raises `InvalidField`."""
-    trust = read_trust(
-        issuers=settings.oidc_issuers, audience=settings.oidc_audience, grants=settings.oidc_grants,
-        jwks_url=settings.oidc_jwks_url, algorithms=settings.oidc_algorithms, groups_claim=settings.oidc_groups_claim,
-        leeway_seconds=settings.oidc_leeway_seconds,
-    )  # fmt: skip
+    trust = trust_of(settings)
     return None if trust is None else Tokens(trust)
 
 

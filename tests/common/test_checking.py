@@ -20,10 +20,10 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 from real_engines import Minio
 
-from services.common.checking import engines, machine
+from services.common.checking import check_if_asked, engines, findings, machine
 from services.common.checking.findings import Finding, guarded, misspelt
 from services.common.database import open_database
-from services.common.errors import EngineUnavailable
+from services.common.errors import EngineUnavailable, InvalidField
 from services.common.events import DEAD_LETTER, FEEDBACK, TOPICS, Event, SqliteLog, events_from
 from services.common.objects import objects_from
 from services.common.settings import CommonSettings
@@ -206,10 +206,10 @@ def test_a_variable_that_is_no_setting_is_told_with_the_one_that_was_meant() -> 
     well = ["REGROW_KAFKA_BOOTSTRAP", "REGROW_KAFKA_PASSWORD_FILE", "REGROW_REGISTRY_DATABASE_URL", "REGROW_KEY", "PATH",
             "REGROW_GATEWAY_ANYTHING", "REGROW_REGISTRY_ADDRESS", "REGROW_REGISTRY_METRICS_PORT"]  # fmt: skip
     assert list(misspelt(RegistrySettings, well)) == []
-    near, far = misspelt(RegistrySettings, [*well, "REGROW_KAFKA_BOOTSTRAPS", "REGROW_XYZZY"])
+    far, near = misspelt(RegistrySettings, [*well, "REGROW_KAFKA_BOOTSTRAPS", "REGROW_FOO"])
     assert near.verdict == far.verdict == "warning"
     assert "REGROW_KAFKA_BOOTSTRAPS" in near.found and near.todo == "Did you mean REGROW_KAFKA_BOOTSTRAP?"
-    assert "REGROW_XYZZY" in far.found and "--print-config" in far.todo
+    assert "REGROW_FOO" in far.found and "--print-config" in far.todo
 
 
 @pytest.mark.parametrize("wrong", ["nix", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:80", "::1:80"])
@@ -234,3 +234,70 @@ def test_a_wrong_setting_is_a_finding_and_ends_the_check_with_1(tmp_path: Path) 
     assert done.returncode == 1, done.stderr
     assert [one["verdict"] for one in json.loads(done.stdout) if one["check"] == "setting REGROW_LOG_LEVEL"] == ["problem"]
     assert not (tmp_path / "none").exists()
+
+
+def checked(tmp_path: Path, capsys: pytest.CaptureFixture[str], own: object = None) -> list[dict[str, str]]:
+    """What the check of a service finds with today's environment, in order."""
+    with pytest.raises(SystemExit):
+        check_if_asked(RegistrySettings, "registry", MIGRATIONS, ["--check", "--json"], own=own)  # type: ignore[arg-type]
+    found: list[dict[str, str]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Today's environment, given back afterwards, for the check takes out of it what can't be read."""
+    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if not name.startswith("REGROW_")})
+    monkeypatch.setattr(findings, "_be_quiet", lambda: None)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    os.environ["REGROW_DATA_DIR"] = str(tmp_path)
+    return monkeypatch
+
+
+def test_one_unreadable_value_hides_no_other_and_no_check_but_its_own(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.environ |= {
+        "REGROW_KAFKA_SECURITY_PROTOCOL": "nope", "REGROW_DATABASE_URL": "sqlite:///all.db", "REGROW_LOG_LEVEL": "LOUD",
+        "REGROW_REGISTRY_METRICS_PORT": "70000", "REGROW_INTERNAL_TOKEN_FILE": "/nowhere/token", "REGROW_FOO": "1",
+    }  # fmt: skip
+    found = checked(tmp_path, capsys)
+    wrong = {one["check"]: one for one in found if one["verdict"] == "problem"}
+    assert set(wrong) == {
+        "setting REGROW_KAFKA_SECURITY_PROTOCOL", "setting REGROW_DATABASE_URL", "setting REGROW_LOG_LEVEL",
+        "setting REGROW_REGISTRY_METRICS_PORT", "setting REGROW_INTERNAL_TOKEN_FILE",
+    }  # fmt: skip
+    assert all(one["todo"] for one in wrong.values())
+    checks = {one["check"] for one in found}
+    assert {"disk", "data folder", "objects", "ports"} <= checks and not {"database", "event log"} & checks
+    assert "REGROW_FOO" in str(found) and "REGROW_LOG_JSON" not in str(found)
+
+
+@pytest.mark.parametrize("variable", ["REGROW_DATABASE_URL", "REGROW_REGISTRY_DATABASE_URL"])
+def test_a_database_of_another_kind_is_told_by_the_variable_that_names_it_without_its_password(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    os.environ[variable] = "mysql://anna:hunter2@host/name"
+    (wrong,) = [one for one in checked(tmp_path, capsys) if one["verdict"] == "problem"]
+    assert wrong["check"] == f"setting {variable}" and "'mysql'" in wrong["found"] and "hunter2" not in str(wrong)
+    assert "postgresql://user:password@host/name" in wrong["found"] and "of that service alone" in wrong["found"]
+
+
+def test_a_certificate_that_several_checks_need_is_one_finding_by_its_variable_with_what_to_do(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.environ |= {f"REGROW_TLS_{name}_FILE": f"/nowhere/{name}" for name in ("CERT", "KEY", "CA")}
+    (wrong,) = [one for one in checked(tmp_path, capsys) if one["verdict"] == "problem"]
+    assert wrong["check"] == "setting REGROW_TLS_CERT_FILE" and "/nowhere/CERT" in wrong["found"] and wrong["todo"]
+
+
+def test_what_a_service_alone_has_is_checked_too_unless_its_settings_cant_be_read(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def till(settings: RegistrySettings) -> Iterator[Finding]:
+        yield Finding(check="till", verdict="ok", found=str(settings.data_dir))
+        raise InvalidField("REGROW_REGISTRY_TILL", "is locked.")
+
+    found = {one["check"]: one for one in checked(tmp_path, capsys, own={"till": till})}
+    assert found["setting REGROW_REGISTRY_TILL"]["verdict"] == "problem"
+    assert found["setting REGROW_REGISTRY_TILL"]["found"] == "is locked."

@@ -6,16 +6,18 @@ import difflib
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import structlog
 from pydantic import SecretStr
 
-from services.common.errors import EngineUnavailable, InvalidFields, RegrowError
+from services.common.errors import EngineUnavailable, InvalidField, InvalidFields, RegrowError
 from services.common.settings import CommonSettings
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -49,17 +51,24 @@ def problem(check: str, found: str, todo: str = "") -> Finding:
 
 
 def check_if_asked(
-    settings_class: type[SettingsT], extra: str, migrations: Path, arguments: Sequence[str] | None = None
+    settings_class: type[SettingsT],
+    extra: str,
+    migrations: Path,
+    arguments: Sequence[str] | None = None,
+    *,
+    own: Mapping[str, Callable[[SettingsT], Iterable[Finding]]] | None = None,
 ) -> None:
     """With `--check` among the arguments, prints the findings (`--json`: as JSON) and ends the process.
 
-    The exit code is 1 where one is a problem. `extra` is the package's extra that the service is installed by.
+    The exit code is 1 where one is a problem. `extra` is the package's extra that the service is installed by; `own` are
+    checks of what it alone has.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if "--check" not in given:
         return
     _be_quiet()
-    findings = list(_all(settings_class, extra, migrations))
+    # What several checks stumble on is one finding.
+    findings = list(dict.fromkeys(_all(settings_class, extra, migrations, own or {})))
     if "--json" in given:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
     else:
@@ -67,18 +76,24 @@ def check_if_asked(
     raise SystemExit(any(finding.verdict == "problem" for finding in findings))
 
 
-def _all(settings_class: type[SettingsT], extra: str, migrations: Path) -> Iterator[Finding]:
+def _all(
+    settings_class: type[SettingsT],
+    extra: str,
+    migrations: Path,
+    own: Mapping[str, Callable[[SettingsT], Iterable[Finding]]],
+) -> Iterator[Finding]:
     # Here, for they import what may be missing: that is a finding, too.
     from services.common.checking import engines, machine
 
     yield from guarded("packages", lambda: machine.packages(extra))
-    settings = _settings(settings_class)
-    if not isinstance(settings, CommonSettings):
-        yield from settings
-        return
-    name = settings.service_name()
     yield from misspelt(settings_class, os.environ)
-    yield ok("settings", "All values can be read.")
+    settings, wrong = readable_settings(settings_class)
+    yield from wrong
+    if settings is None:
+        return
+    if not wrong:
+        yield ok("settings", "All values can be read.")
+    name = settings.service_name()
     looks: dict[str, Look] = {
         "data folder": lambda: machine.data_folder(settings),
         "disk": lambda: machine.disk(settings.data_dir),
@@ -89,23 +104,50 @@ def _all(settings_class: type[SettingsT], extra: str, migrations: Path) -> Itera
         "objects": lambda: engines.objects(settings),
         "services": lambda: engines.peers(settings, name),
         "collector": lambda: engines.collector(settings),
+        **{check: partial(look, settings) for check, look in own.items()},
     }
     for check, look in looks.items():
-        yield from guarded(check, look)
+        if not _rests_on(check, wrong):
+            yield from guarded(check, look)
 
 
-def _settings(settings_class: type[SettingsT]) -> SettingsT | list[Finding]:
+def readable_settings(settings_class: type[SettingsT]) -> tuple[SettingsT | None, list[Finding]]:
+    """The settings, with the defaults in place of values that can't be read, and a finding for each of those.
+
+    None where what is wrong is no variable's value. Takes the wrong variables out of the environment of this process.
+    """
     from services.common.settings import load
 
     for secret in _made_at_first_start(settings_class):
         os.environ[secret] = "unread" * 8  # else reading the settings would make it, and the data folder with it
-    try:
-        return load(settings_class, [])
-    except InvalidFields as error:
-        wrong = ((one.field, one.problem.removeprefix("Value error, ").rstrip(".")) for one in error.problems)
-        return [problem(f"setting {field}", f"{what}.", "Correct it, then check again.") for field, what in wrong]
-    except RegrowError as error:
-        return [Finding(check="settings", verdict="problem", found=error.message)]
+    wrong: list[Finding] = []
+    while True:
+        try:
+            return load(settings_class, []), wrong
+        except (InvalidField, InvalidFields) as error:
+            wrong += _of_values(error)
+            if not [one for one in error.problems if os.environ.pop(one.field, None) is not None]:
+                return None, wrong
+        except RegrowError as error:
+            return None, [*wrong, Finding(check="settings", verdict="problem", found=error.message)]
+
+
+def _of_values(error: InvalidField | InvalidFields) -> list[Finding]:
+    """A finding for each wrong value, by the variable that holds it."""
+    told = ((one.field, one.problem.removeprefix("Value error, ").rstrip(".")) for one in error.problems)
+    named = ((field if field.isupper() else f"REGROW_{field.upper()}", what) for field, what in told)
+    return [problem(f"setting {variable}", f"{what}.", "Correct it, then check again.") for variable, what in named]
+
+
+_SETTINGS_OF = {
+    "database": r"DATABASE_URL", "event log": r"KAFKA_", "objects": r"MINIO_", "collector": r"OTLP_", "ports": r"_ADDRESS",
+    "services": r"_ADDRESS", "sign-on": r"OIDC_",
+}  # fmt: skip
+"""Which variables a check stands on: with a default in the place of one, it would look at something that nobody meant."""
+
+
+def _rests_on(check: str, wrong: Iterable[Finding]) -> bool:
+    return check in _SETTINGS_OF and any(re.search(_SETTINGS_OF[check], one.check) for one in wrong)
 
 
 def _made_at_first_start(settings_class: type[CommonSettings]) -> Iterator[str]:
@@ -123,6 +165,7 @@ _OTHERS = frozenset({
     "REGROW_VERSION", "REGROW_HTTP_PORT", "REGROW_GRPC_PORT",
 })  # fmt: skip
 """Variables of the client, of a run's process, and of compose.yaml."""
+_NEAR = 0.75
 _SERVICES = ("labeling", "training", "registry", "gateway")
 
 
@@ -139,8 +182,10 @@ def misspelt(settings_class: type[CommonSettings], environment: Iterable[str]) -
             continue
         if variable.startswith((*others, "REGROW_TEST_")):
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        todo = f"Did you mean {near[0]}?" if near else "Unset it; --print-config lists all settings."
+        # Without what all have in common: it would make anything look like something.
+        words = {one.removeprefix("REGROW_"): one for one in known}
+        near = difflib.get_close_matches(name.removeprefix("REGROW_"), words, n=1, cutoff=_NEAR)
+        todo = f"Did you mean {words[near[0]]}?" if near else "Unset it; --print-config lists all settings."
         yield warning("settings", f"{variable} is no setting, and nobody reads it.", todo)
 
 
@@ -159,6 +204,8 @@ def guarded(check: str, look: Look) -> Iterator[Finding]:
     except EngineUnavailable as error:
         engine = str(error.facts["engine"])
         yield problem(check, f"It can't be reached: {error.problem}.", _ENGINES.get(engine, f"Start {engine}."))
+    except (InvalidField, InvalidFields) as error:
+        yield from _of_values(error)
     except RegrowError as error:
         yield problem(check, error.message)
     except Exception as error:

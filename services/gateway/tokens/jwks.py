@@ -85,23 +85,29 @@ class IssuerKeys:
             log.warning("the issuer's keys can't be read; those known hold", issuer=self._issuer)
 
     async def _load(self) -> None:
-        self._keys = await asyncio.to_thread(self._load_now)
+        self._keys = await asyncio.to_thread(read_keys, self._issuer, self._jwks_url, self._fetch)
         self._read = time.monotonic()
 
-    def _load_now(self) -> dict[str | None, Key]:
-        """Raises `EngineUnavailable`, also for a discovery document of another issuer."""
-        url = self._jwks_url
-        if not url:
-            found = self._fetch(self._issuer.rstrip("/") + _DISCOVERY)
-            if found.get("issuer") != self._issuer or not isinstance(found.get("jwks_uri"), str):
-                raise EngineUnavailable(ENGINE, "its discovery document isn't its own")
-            url = found["jwks_uri"]
-            if urlsplit(self._issuer).scheme == "https" and urlsplit(url).scheme != "https":
-                raise EngineUnavailable(ENGINE, "its discovery document leads away from https")
-        return _read_keys(self._fetch(url))
+
+def read_keys(issuer: str, jwks_url: str = "", fetch: Callable[[str], Mapping[str, Any]] = fetch_json) -> dict[str | None, Key]:
+    """An issuer's keys by id, read now. Raises `EngineUnavailable`, also for a discovery document of another issuer."""
+    url = jwks_url
+    if not url:
+        found = fetch(discovery_url(issuer))
+        if found.get("issuer") != issuer or not isinstance(found.get("jwks_uri"), str):
+            raise EngineUnavailable(ENGINE, "its discovery document isn't its own")
+        url = found["jwks_uri"]
+        if urlsplit(issuer).scheme == "https" and urlsplit(url).scheme != "https":
+            raise EngineUnavailable(ENGINE, "its discovery document leads away from https")
+    return _keys_in(fetch(url))
 
 
-def _read_keys(document: Mapping[str, Any]) -> dict[str | None, Key]:
+def discovery_url(issuer: str) -> str:
+    """Where an issuer says where its keys are."""
+    return issuer.rstrip("/") + _DISCOVERY
+
+
+def _keys_in(document: Mapping[str, Any]) -> dict[str | None, Key]:
     """Keys by id. Those that aren't understood, aren't public or aren't for signatures are left out (RFC 7517, section 5)."""
     listed = document.get("keys")
     keys: dict[str | None, Key] = {}

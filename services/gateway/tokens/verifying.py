@@ -19,8 +19,9 @@ from joserfc.util import urlsafe_b64decode
 
 from services.common.errors import Unauthenticated
 from services.common.rpc.principal import Principal
+from services.gateway.settings import GatewaySettings
 from services.gateway.tokens.jwks import IssuerKeys
-from services.gateway.tokens.rules import Trust, principal_of
+from services.gateway.tokens.rules import Trust, principal_of, read_trust
 
 KEPT_SECONDS = 60.0
 _MOST_KEPT = 10_000
@@ -34,6 +35,15 @@ _CURES = {
 }
 
 log = structlog.get_logger()
+
+
+def trust_of(settings: GatewaySettings) -> Trust | None:
+    """Whose tokens are taken; None where no issuer is set. Raises `InvalidField`."""
+    return read_trust(
+        issuers=settings.oidc_issuers, audience=settings.oidc_audience, grants=settings.oidc_grants,
+        jwks_url=settings.oidc_jwks_url, algorithms=settings.oidc_algorithms, groups_claim=settings.oidc_groups_claim,
+        leeway_seconds=settings.oidc_leeway_seconds,
+    )  # fmt: skip
 
 
 def is_token(credential: str) -> bool:
