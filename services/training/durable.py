@@ -67,7 +67,7 @@ class Durable:
         }
         DBOS(config=config)
         _log_as_we_do()
-        self._patience = patience.total_seconds()
+        self.patience = patience
         self._at_once = {RUNS: concurrent_runs, REGROWTHS: _REGROWTHS_AT_ONCE, BATCH_PREDICTIONS: concurrent_batches}
         self._workflows: dict[str, Callable[[str], Any]] = {}
         self._started, self._stopping = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ class Durable:
 
         `told` hears what is waited for, each time that it changes, and "" when that is over.
         """
-        deadline, pause, said = time.monotonic() + self._patience, 0.2, ""
+        deadline, pause, said = time.monotonic() + self.patience.total_seconds(), 0.2, ""
         while True:
             try:
                 answer = ask()

@@ -27,6 +27,7 @@ from services.training.durable import Durable, Interrupted
 from services.training.peers import Labeling, Registry
 from services.training.runs.process import run_worker
 from services.training.runs.rules import State
+from services.training.waiting import problem_of
 
 WORKER = "services.training.batch_predictions.worker"
 UNFORESEEN = "Something went wrong in the training service that nobody foresaw. Its log has the details under this name."
@@ -147,7 +148,7 @@ class BatchWorkflow:
             elif outcome["type"] == "cancelled" or outcome.get("reason") == "CANCELLED":
                 storage.cancelled(session, name)
             else:
-                storage.fail(session, name, str(outcome.get("message"))[:_MOST_MESSAGE])
+                storage.fail(session, name, problem_of(outcome, self.durable.patience)[:_MOST_MESSAGE])
             ended = storage.get_batch(session, name)
         log.info("batch prediction ended", batch_prediction=name, state=str(ended.state), problem=ended.problem)
 

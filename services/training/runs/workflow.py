@@ -29,6 +29,7 @@ from services.training.runs.handlers import Signal
 from services.training.runs.messages import rank_of, scores_of
 from services.training.runs.process import run_worker
 from services.training.runs.rules import Run, State
+from services.training.waiting import problem_of
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ class RunWorkflow:
             elif outcome["type"] == "cancelled" or outcome.get("reason") == "CANCELLED":
                 storage.cancelled(session, name)
             else:
-                storage.fail(session, name, str(outcome.get("message"))[:_MOST_MESSAGE])
+                storage.fail(session, name, problem_of(outcome, self.durable.patience)[:_MOST_MESSAGE])
             ended = storage.get_run(session, name)
         log.info("run ended", run=name, state=str(ended.state), version=ended.version, problem=ended.problem)
         self.signal.notify()

@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from services.training.batch_predictions.rules import Rows
+from services.training.batch_predictions.scoring import ScoringTask
+from services.training.batch_predictions.workflow import WORKER
 from services.training.runs.process import run_worker
+from services.training.waiting import problem_of
 
 HOUR = timedelta(hours=1)
 
@@ -75,3 +79,22 @@ def test_a_worker_that_crashes_leaves_its_traceback_in_the_log_and_none_in_the_a
     assert outcome["reason"] == "WORKER_DIED"
     assert "exit code 1" in outcome["message"] and "KeyError" not in outcome["message"]
     assert "KeyError" in (tmp_path / "run" / "worker.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_worker_waits_for_a_store_that_is_away_says_so_and_gives_up_when_patience_ends(tmp_path: Path) -> None:
+    environment = {
+        "REGROW_DATA_DIR": str(tmp_path), "REGROW_MINIO_ENDPOINT": "http://127.0.0.1:1", "REGROW_MINIO_ACCESS_KEY": "a",
+        "REGROW_MINIO_SECRET_KEY": "secret-enough", "REGROW_TRAINING_OUTAGE_PATIENCE": "PT3S",
+    }  # fmt: skip
+    task = ScoringTask(bundle_digest=f"sha256:{'a' * 64}", manifest_key="m", rows=Rows.ALL, label_set_key="", root="r")
+    events: list[Mapping[str, Any]] = []
+    outcome = run_worker(
+        {"task": task.to_json(), "cache_dir": str(tmp_path / "cache")}, work_dir=tmp_path / "run", environment=environment,
+        on_event=events.append, cancelled=lambda: False, time_limit=HOUR, module=WORKER,
+    )  # fmt: skip
+    away = "the object store, which can't be reached: the store doesn't answer"
+    assert [event["for"] for event in events if event["type"] == "waiting"] == [away, ""]
+    assert (outcome["type"], outcome["reason"]) == ("error", "ENGINE_UNAVAILABLE")
+    told = problem_of(outcome, timedelta(seconds=3))
+    assert told == f"It waited 0:00:03 for {away}. Submit it again when that is back."

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from services.common.errors import EngineUnavailable
-from services.training.waiting import waited_for
+from services.training.waiting import problem_of, waited_for
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,13 @@ from services.training.waiting import waited_for
 )
 def test_what_is_waited_for_is_told_by_its_name_and_with_the_reason(engine: str, told: str) -> None:
     assert waited_for(EngineUnavailable(engine, "the store doesn't answer", retry_after=timedelta(seconds=1))) == told
+
+
+def test_work_that_gave_up_says_how_long_it_waited_and_other_failures_are_told_as_they_are() -> None:
+    away = EngineUnavailable("objects", "the store doesn't answer")
+    told = problem_of({"reason": away.reason, "message": away.message}, timedelta(hours=1))
+    assert told == (
+        "It waited 1:00:00 for the object store, which can't be reached: the store doesn't answer."
+        " Submit it again when that is back."
+    )
+    assert problem_of({"reason": "NOT_FOUND", "message": "There is no object."}, timedelta(hours=1)) == "There is no object."
