@@ -27,6 +27,7 @@ from services.common.errors import (
 from services.common.rpc.principal import REQUEST_ID_KEY, new_request_id, request_id_from
 from services.common.rpc.status import error_body, http_status, to_status
 from services.gateway.calls import ClientGone, rate_told
+from services.gateway.compressing import WORTH_BYTES, compressed
 
 Headers = list[tuple[bytes, bytes]]
 Answer = TypeVar("Answer")
@@ -143,10 +144,15 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": content, "more_body": more})
 
     async def answer(
-        self, content: bytes, *, status: int = 200, content_type: bytes = JSON, headers: Headers | None = None
-    ) -> None:
-        """Sends a whole answer."""
-        await self.start(status, content_type, [(b"content-length", b"%d" % len(content)), *(headers or [])])
+        self, content: bytes, *, status: int = 200, content_type: bytes = JSON, headers: Headers | None = None,
+        worth_bytes: int = WORTH_BYTES,
+    ) -> None:  # fmt: skip
+        """Sends a whole answer, compressed where it has `worth_bytes` or more and the caller takes that."""
+        more = headers or []
+        if len(content) >= worth_bytes:
+            content, coded = await compressed(content, self.headers.get(b"accept-encoding", b""))
+            more = [*more, *coded]
+        await self.start(status, content_type, [(b"content-length", b"%d" % len(content)), *more])
         await self.write(content, more=False)
 
     async def fail(self, error: RegrowError, *, status: int | None = None, headers: Headers | None = None) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.common.errors import NotFound, RegrowError
 from services.common.rpc.principal import REQUEST_ID_KEY, request_id_from
 from services.common.rpc.status import error_body, to_status
+from services.gateway.compressing import compressed
 from services.gateway.docs_page import docs_routes
 from services.gateway.http import VerbNotAllowed
 from services.gateway.openapi import document
@@ -66,11 +67,11 @@ def _pages(system: System, public_metrics: bool) -> Starlette:
         missing = [{"name": name, "problem": problem} for name, problem in sorted(found.missing.items())]
         return _json({"ready": found.ready, "missing": missing}, 200 if found.ready else 503)
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        return await _large(request, generate_latest(), CONTENT_TYPE_LATEST)
 
-    async def api(_: Request) -> Response:
-        return Response(document(software_version()), media_type="application/json")
+    async def api(request: Request) -> Response:
+        return await _large(request, document(software_version()), "application/json")
 
     async def missing(request: Request, _: Exception) -> Response:
         return _failure(request, NotFound("page", request.url.path[:200], "/openapi.json lists all calls."), 404)
@@ -87,6 +88,11 @@ def _pages(system: System, public_metrics: bool) -> Starlette:
         pages["/metrics"] = metrics
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
     return Starlette(routes=[*routes, *docs_routes()], exception_handlers={404: missing, 405: wrong_verb})
+
+
+async def _large(request: Request, content: bytes, kind: str) -> Response:
+    sent, headers = await compressed(content, request.headers.get("accept-encoding", "").encode("latin-1"))
+    return Response(sent, media_type=kind, headers={name.decode(): value.decode() for name, value in headers})
 
 
 def _failure(request: Request, error: RegrowError, status: int, headers: Mapping[str, str] | None = None) -> Response:

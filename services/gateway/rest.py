@@ -17,6 +17,7 @@ from services.common.masks import ReadMask
 from services.common.rpc.principal import Call, Principal
 from services.common.rpc.status import from_status
 from services.gateway.calls import Calls, ClientGone
+from services.gateway.compressing import WORTH_BYTES, WORTH_QUICK_BYTES
 from services.gateway.conditions import IF_MATCH, etag_header, set_etag, tagged, wanted_etag
 from services.gateway.docs_page import docs_url
 from services.gateway.http import Exchange, Headers, VerbNotAllowed
@@ -35,6 +36,7 @@ CHUNK_BYTES = 1 << 20
 _FULL_BYTES = 256 << 10
 """Parts of a body are gathered up to here: fewer messages, and not much memory."""
 _BIG_BYTES = 64 << 10
+_PREDICT = "/regrow.gateway.v1.PredictionService/Predict"
 
 
 class Rest:
@@ -171,7 +173,8 @@ async def _send(exchange: Exchange, method: Method, response: Message | bytes, m
     size = response.ByteSize() if isinstance(response, Message) else len(response)
     big = size > _BIG_BYTES
     content, headers = await asyncio.to_thread(_json, method, response, mask) if big else _json(method, response, mask)
-    await exchange.answer(content, headers=headers)
+    worth = WORTH_QUICK_BYTES if method.path == _PREDICT else WORTH_BYTES
+    await exchange.answer(content, headers=headers, worth_bytes=worth)
 
 
 def _json(method: Method, response: Message | bytes, mask: ReadMask | None = None) -> tuple[bytes, Headers]:

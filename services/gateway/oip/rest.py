@@ -20,6 +20,7 @@ from services.common.errors import InvalidField, RegrowError, TooLarge
 from services.common.rpc.principal import Call
 from services.common.rpc.status import http_status, to_status
 from services.gateway.calls import ClientGone
+from services.gateway.compressing import WORTH_QUICK_BYTES
 from services.gateway.conditions import IF_MATCH, wanted_etag
 from services.gateway.http import JSON, Exchange, hints
 from services.gateway.json_reading import append, fields_of
@@ -36,7 +37,6 @@ _FEEDBACK = public_methods()["/regrow.gateway.v1.FeedbackService/BatchSendFeedba
 _OCTETS = b"application/octet-stream"
 _COMPRESSED = ("gzip", "deflate")
 _BIG_BYTES = 64 << 10
-_WORTH_COMPRESSING = 4 << 10
 
 
 class InferenceRest:
@@ -194,14 +194,8 @@ def _inflated(body: bytes, limit: int) -> bytes:
 
 async def _send(exchange: Exchange, content: bytes, length: int) -> None:
     headers = [(HEADER_LENGTH, b"%d" % length)] if length else []
-    if len(content) > _WORTH_COMPRESSING:
-        accepted = exchange.header(b"accept-encoding")
-        encoding = next((one for one in _COMPRESSED if one in accepted), "")
-        if encoding:
-            bits = zlib.MAX_WBITS | 16 if encoding == "gzip" else zlib.MAX_WBITS
-            content = await asyncio.to_thread(zlib.compress, content, 1, bits)
-            headers.append((b"content-encoding", encoding.encode()))
-    await exchange.answer(content, content_type=_OCTETS if length else JSON, headers=headers)
+    kind = _OCTETS if length else JSON
+    await exchange.answer(content, content_type=kind, headers=headers, worth_bytes=WORTH_QUICK_BYTES)
 
 
 def _error(problem: str) -> bytes:

@@ -20,7 +20,8 @@ _ABOUT = (
     " there over gRPC. Requests take lowerCamelCase and snake_case names, and enum values without prefix in small letters."
     " Lists take `filter` (AIP-160), `order_by` (AIP-132) and pages (AIP-158); every call with one answer takes `fields`"
     " (AIP-157); slow calls can be asked for as operations by `Prefer: respond-async`. `/v2` is the Open Inference Protocol:"
-    " requests, answers and errors there have that protocol's form."
+    " requests, answers and errors there have that protocol's form. Answers of 2 KiB or more are compressed"
+    " where `Accept-Encoding` allows it."
 )
 
 
