@@ -41,16 +41,22 @@ def credentials_file() -> Path:
 
 def stored_credentials() -> Credentials:
     """What the environment says, else the file, else a gateway on this machine without a key."""
-    known = credentials_of_folder(Path(folder)) if (folder := os.environ.get("REGROW_DATA_DIR")) else None
-    if known is None or not known.key:
-        stored = _read()
-        known = Credentials(**{one.name: stored.get(one.name, one.default) for one in fields(Credentials)})
+    known = _kept()[0]
     return Credentials(
         grpc_address=os.environ.get("REGROW_GRPC") or known.grpc_address,
         url=os.environ.get("REGROW_URL") or known.url,
         key=os.environ.get("REGROW_KEY") or known.key,
         ca_file=os.environ.get("REGROW_CA_FILE") or known.ca_file,
     )
+
+
+def _kept() -> list[Credentials]:
+    """Of what runs on the folder that the environment names, where its key is known, and of the login; the best first."""
+    stored = _read()
+    login = Credentials(**{one.name: stored.get(one.name, one.default) for one in fields(Credentials)})
+    folder = os.environ.get("REGROW_DATA_DIR")
+    running = credentials_of_folder(Path(folder)) if folder else None
+    return [running, login] if running is not None and running.key else [login]
 
 
 def credentials_of_folder(data: Path) -> Credentials | None:
@@ -77,14 +83,17 @@ def reachable(address: str) -> str:
 
 def key_for(address: str) -> str:
     """The key to use at an address: the environment's, else the stored one, but only at the gateway that it was stored for."""
-    known = stored_credentials()
-    return os.environ.get("REGROW_KEY") or (known.key if address == known.grpc_address else "")
+    return os.environ.get("REGROW_KEY") or _kept_for(address).key
 
 
 def ca_file_for(address: str) -> str:
     """The authority to trust at an address: the environment's, else the stored one at the gateway that it was stored for."""
-    known = stored_credentials()
-    return os.environ.get("REGROW_CA_FILE") or (known.ca_file if address == known.grpc_address else "")
+    return os.environ.get("REGROW_CA_FILE") or _kept_for(address).ca_file
+
+
+def _kept_for(address: str) -> Credentials:
+    known = [stored_credentials(), *_kept()]
+    return next((one for one in known if one.grpc_address == address), Credentials())
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:

@@ -157,8 +157,11 @@ def _fields(context: Any) -> str:
 
 
 async def _admitted(calls: Calls, method: Method, call: Call, authorization: str, content: bytes) -> Message:
-    call.about = partial(named_in, method, content)
-    principal = await calls.authenticate(method, call, authorization)
+    try:
+        principal = await calls.authenticate(method, call, authorization)
+    except RegrowError:
+        call.about = partial(named_in, method, content)
+        raise
     request = await calls.decode(method, content)
     await calls.admit(method, request, principal, size=len(content))
     return request

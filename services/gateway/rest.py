@@ -62,8 +62,12 @@ class Rest:
             exchange.help_url = docs_url(found.route.method)
             arrived = arrival(exchange, found.route) if tracing.is_on() else None
             with self._calls.opened(found.route.method, exchange.request_id, None, arrived) as call:
-                call.peer, call.about = exchange.peer, partial(_named_in, found.values)
-                principal = await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
+                call.peer = exchange.peer
+                try:
+                    principal = await self._calls.authenticate(found.route.method, call, exchange.header(b"authorization"))
+                except RegrowError:
+                    call.about = partial(_named_in, found.values)
+                    raise
                 exchange.also = self._calls.rate_headers(principal)
                 await self._answer(exchange, found.route, found.values, call)
         except ClientGone:

@@ -70,9 +70,9 @@ class Principal:
 class Call:
     """The call that runs now. `deadline` is on the monotonic clock; None is no deadline. `span` is None without tracing.
 
-    At the public door, for log and audit: `peer` tells the caller's address; `request` is the message once it was read, `about`
-    the resource that the call names before that; `audited` says that an event of the call was handed over. Of a call whose
-    credential was refused, `key_prefix` is the public part of the key that was sent, and `refused` whose key it was, where it
+    At the public door, for log and audit: `peer` tells the caller's address; `request` is the message once it was read, and
+    `about` the resource that a call names which was refused before that; `audited` says that an event of the call was handed
+    over. Of a credential that was refused, `key_prefix` is the public part of the key, and `refused` whose key it was, where it
     is known and good no more.
 
     `gone` returns when the caller has left; None where the task of a call whose caller leaves is cancelled.

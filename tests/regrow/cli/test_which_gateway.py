@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from regrow.cli import doctor, main
-from regrow.credentials import Credentials, store_credentials, store_key_of_folder, stored_credentials
+from regrow.credentials import Credentials, key_for, store_credentials, store_key_of_folder, stored_credentials
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2
 from regrow.local import processes
@@ -76,6 +76,14 @@ def test_the_regrow_of_the_folder_that_the_environment_names_beats_the_login(
     code, _, err = run("datasets", "list")
     assert (code, "login" in err) == (0, False)
     assert (keys_sent(other), keys_sent(gateway)) == (["Bearer rg_folder"], [])
+
+
+def test_a_client_that_is_given_an_address_takes_the_key_of_that_address_and_no_other(
+    run: Run, gateway: Any, other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGROW_DATA_DIR", str(up(tmp_path / "x", other.address, "rg_folder")))
+    keys = {gateway.address: "rg_login", other.address: "rg_folder", "127.0.0.1:1": ""}
+    assert {address: key_for(address) for address in keys} == keys
 
 
 def test_a_named_address_and_key_beat_the_folder(
