@@ -107,7 +107,7 @@ GOOD: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "StreamFeedback": [{"parent": MODEL, "feedback": [_FEEDBACK]}],
     "CreateKey": [{"key": {"role": "ROLE_VIEWER", "displayName": "x", "projects": [PROJECT]}}],
     "UpdateKey": [{"key": {"displayName": "y", "limits": {"burst": 9}}, "updateMask": "displayName,limits"}],
-    "RotateKey": [{"grace": "60s"}],
+    "RotateKey": [{"grace": "0s"}],
     "ReplayDeadLetters": [{"topic": "regrow.feedback"}],
     "ListDeadLetters": [{"topic": "regrow.feedback"}],
     "ModelInfer": [_INFER],

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from regrow.labeling.v1 import labelers_pb2, votes_pb2
 from regrow.local import Local
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import batch_predictions_pb2, policies_pb2
+from services.common.events import FEEDBACK_IN, Event, SqliteLog
 
 PROJECT = "projects/default"
 _LEAKS = re.compile(
@@ -72,10 +73,12 @@ def _made(client: Client, data: Path) -> dict[str, str]:
     vote = votes_pb2.Vote(labeler=client.name("labelers", "voter"), row=1, class_names=["spam"])
     client.write_votes("mail", [vote])
     scored = _scored(client, f"{dataset}/versions/1", model)
-    key = client.keys.CreateKey(gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(role=gateway_pb2.ROLE_VIEWER))).key
+    key = client.keys.CreateKey(
+        gateway_pb2.CreateKeyRequest(key=gateway_pb2.Key(display_name="to be revoked", role=gateway_pb2.ROLE_VIEWER))
+    ).key
     artifacts = client.artifacts.ListArtifacts(registry_pb2.ListArtifactsRequest(parent=run.version)).artifacts
     return {
-        "BUNDLE": version.bundle_digest, "keys/*": key.name, "projects/*": PROJECT,
+        "BUNDLE": version.bundle_digest, "keys/*": key.name, "deadLetters/*": _set_aside(client, data), "projects/*": PROJECT,
         "projects/*/datasets/*": dataset, "projects/*/datasets/*/versions/*": f"{dataset}/versions/1",
         "projects/*/problemSpecs/*": client.name("problemSpecs", "mail"),
         "projects/*/datasets/*/labelSets/*": labels.name, "projects/*/runs/*": run.name,
@@ -98,6 +101,17 @@ def _scored(client: Client, dataset_version: str, model: str) -> str:
         time.sleep(0.05)
         made = client.batch_predictions.GetBatchPrediction(batch_predictions_pb2.GetBatchPredictionRequest(name=made.name))
     return str(made.name)
+
+
+def _set_aside(client: Client, data: Path) -> str:
+    """A dead letter: a third party wrote something to the event log that is no event."""
+    with closing(SqliteLog(data / "events.db")) as log:
+        log.append(FEEDBACK_IN, [Event(key="", value=b'{"id": "none"}')])
+    give_up = time.monotonic() + 60
+    while not (letters := client.events.ListDeadLetters(gateway_pb2.ListDeadLettersRequest()).dead_letters):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    return str(letters[0].name)
 
 
 def services_below(pid: int) -> frozenset[int]:
