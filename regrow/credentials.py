@@ -42,11 +42,13 @@ def credentials_file() -> Path:
 def stored_credentials() -> Credentials:
     """What the environment says, else the file, else a gateway on this machine without a key."""
     known = _kept()[0]
+    grpc_address = os.environ.get("REGROW_GRPC") or known.grpc_address
+    authority = known.ca_file if grpc_address == known.grpc_address else ""  # of that gateway alone, and it means TLS
     return Credentials(
-        grpc_address=os.environ.get("REGROW_GRPC") or known.grpc_address,
+        grpc_address=grpc_address,
         url=os.environ.get("REGROW_URL") or known.url,
         key=os.environ.get("REGROW_KEY") or known.key,
-        ca_file=os.environ.get("REGROW_CA_FILE") or known.ca_file,
+        ca_file=os.environ.get("REGROW_CA_FILE") or authority,
     )
 
 

@@ -155,3 +155,12 @@ def test_login_check_tries_what_is_named_and_stores_nothing(run: Run, gateway: A
         rest.shutdown()
     assert (code, keys_sent(other), keys_sent(gateway)) == (0, ["Bearer rg_named"], [])
     assert url in out and other.address in out and stored_credentials() == before
+
+
+def test_the_authority_of_the_login_is_not_that_of_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    store_credentials(Credentials(grpc_address="https://127.0.0.1:1", key="rg_login", ca_file="/certs/ca.pem"))
+    assert stored_credentials().ca_file == "/certs/ca.pem"
+    monkeypatch.setenv("REGROW_GRPC", "127.0.0.1:8081")
+    assert stored_credentials().ca_file == ""
+    monkeypatch.setenv("REGROW_CA_FILE", "/other/ca.pem")
+    assert stored_credentials().ca_file == "/other/ca.pem"
