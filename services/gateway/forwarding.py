@@ -127,7 +127,9 @@ def _stream_unary(calls: Calls, method: Method) -> Callable[..., Any]:
             with calls.opened(method, request_id, left, arrived) as call:
                 call.peer = context.peer
                 await calls.authenticate(method, call, authorization)
-                return await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
+                mask = mask_for(method, fields) if (fields := _fields(context)) else None
+                response = await calls.answer_stream(method, _each_admitted(calls, method, call, contents))
+                return response if mask is None else masked(method, response, mask).SerializeToString()
         except RegrowError as error:
             await abort(context, error, request_id)
             return b""

@@ -134,11 +134,13 @@ class Rest:
         method = route.method
         if exchange.header(b"content-type").startswith("multipart/"):
             raise InvalidField("content-type", "is a form: send the file itself as the body (curl --data-binary @file).")
+        fields = taken_fields(exchange)
+        mask = None if fields is None else mask_for(method, fields)
         first = read_upload(route, values, exchange.query, content=method.upload_field)
         assert call.principal is not None
         await self._calls.admit(method, first, call.principal, size=0)
         messages = _upload_messages(method, first, exchange.chunks(self._max_upload, "The file"))
-        await _send(exchange, method, await self._calls.answer_stream(method, messages))
+        await _send(exchange, method, await self._calls.answer_stream(method, messages), mask)
 
 
 def arrival(exchange: Exchange, route: Route) -> tracing.Arrived:

@@ -54,7 +54,7 @@ def _system(route: Route) -> tuple[str, ...]:
 def read_upload(route: Route, values: Mapping[str, str], query: bytes, *, content: str) -> Message:
     """The first message of an upload: every field but the content is a query parameter."""
     request = route.method.request()
-    _read_query(query, request, taken={content, *values})
+    _read_query(query, request, taken={content, *values}, also=_system(route))
     _set_path(request, values)
     return request
 

@@ -110,8 +110,10 @@ def test_an_upload_streams_through(channel, auth, world) -> None:
         for _ in range(10):
             yield datasets_pb2.ImportDatasetRequest(content=b"x" * 100_000)
 
-    answer = datasets_pb2_grpc.DatasetServiceStub(channel).ImportDataset(messages(), metadata=auth)
-    assert answer.latest_version.size_bytes == 1_000_004
+    upload = datasets_pb2_grpc.DatasetServiceStub(channel).ImportDataset
+    assert upload(messages(), metadata=auth).latest_version.size_bytes == 1_000_004
+    partial = upload(messages(), metadata=(*auth, ("x-goog-fieldmask", "name")))
+    assert (partial.name, partial.HasField("latest_version")) == ("projects/shop/datasets/mail", False)
 
 
 def test_every_message_of_a_stream_stays_in_the_project(channel, new_key, world) -> None:

@@ -122,6 +122,8 @@ def test_fields_of_an_answer_are_chosen_over_rest_and_refused_where_there_are_no
         assert answer.json() == {"name": "projects/shop/datasets/d"}
     listed = call("GET", "/v1/projects/shop/datasets?page_size=5&fields=datasets.name")
     assert listed.json() == {"datasets": [{"name": "projects/shop/datasets/a"}]}
+    imported = call("POST", "/v1/projects/shop/datasets:import?dataset_id=d&fields=name", content=b"a,b\n1,2\n")
+    assert imported.json() == {"name": "projects/shop/datasets/d"}
     wrong = call("GET", "/v1/projects/shop/datasets/d?fields=nme")
     assert "there is no field 'nme'" in error(wrong)["fields"]["fields"]
     streamed = call("GET", "/v1/projects/shop/runs/r:watch?fields=sequence")
