@@ -96,7 +96,7 @@ def test_twins_at_the_same_moment_make_one_data_set(import_content, left_behind)
         (b"", {}, UnreadableFile),
         (b"a,b\n" + b"x,1\n" * (9 << 20), {}, TooLarge),
         (b"a,b\n1,2\n", {"content_sha256": "00" * 32}, InvalidField),
-        (b"a,b\n1,2\n", {"holdout": pb.Holdout(split_column="c")}, InvalidFields),
+        (b"a,b\n1,2\n", {"holdout": pb.Holdout(split_column="c")}, InvalidField),
         (b"a,b\n1,2\n", {"holdout": pb.Holdout(split_column="b")}, InvalidField),
         (b"a,b\nx,2\n", {"column_overrides": [types.Column(name="a", kind=types.COLUMN_KIND_NUMERIC)]}, InvalidField),
         (b"a,b\nx,2\n", {"column_overrides": [types.Column(name="c", kind=types.COLUMN_KIND_TEXT)]}, InvalidField),

@@ -24,7 +24,7 @@ from training_world import (
 from regrow.registry.v1 import registry_pb2
 from regrow.training.v1 import policies_pb2 as pb
 from services.common.database import Database
-from services.common.errors import AlreadyExists, EtagMismatch, FailedPrecondition, InvalidField, InvalidFields, NotFound
+from services.common.errors import AlreadyExists, EtagMismatch, FailedPrecondition, InvalidField, NotFound
 from services.common.events import SqliteLog
 from services.common.events.port import FEEDBACK, Event
 from services.training.policies import storage
@@ -290,7 +290,7 @@ def test_an_update_changes_the_fields_of_its_mask_or_those_that_are_set(client: 
 
 
 def test_a_policy_that_cannot_work_is_refused(client: Client, champion: str, model: str) -> None:
-    with pytest.raises(InvalidFields, match="never fires"):
+    with pytest.raises(InvalidField, match="never fires"):
         create(client, model, feedback_count=0)
     with pytest.raises(NotFound, match="model"):
         create(client, f"{PROJECT}/models/none")
