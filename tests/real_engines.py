@@ -69,6 +69,17 @@ class Server:
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """It keeps its connections and answers nobody, until `thaw`."""
+        self._tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._tell(signal.SIGCONT)
+
+    def _tell(self, number: int) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
     def _signal(self, number: int) -> None:
         if self.process is None:
             return

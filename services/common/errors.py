@@ -189,6 +189,14 @@ class DeadlineExceeded(NotPossibleNow):
             needed_seconds=f"{needed:.3g}",
         )
 
+    @classmethod
+    def passed(cls, service: str) -> DeadlineExceeded:
+        """The caller's own deadline passed while it waited for a service."""
+        made = cls.__new__(cls)
+        message = f"The call's deadline passed before {service} had answered."
+        NotPossibleNow.__init__(made, f"{message} Send it with a later deadline, or in smaller calls.", service=service)
+        return made
+
 
 class Cancelled(NotPossibleNow):
     """The work was cancelled, by a user or because the caller went away."""

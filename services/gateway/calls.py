@@ -23,6 +23,7 @@ from prometheus_client import Counter, Histogram
 from services.common import tracing
 from services.common.errors import (
     Cancelled,
+    DeadlineExceeded,
     EngineUnavailable,
     FieldProblem,
     InvalidField,
@@ -71,6 +72,8 @@ _UNLOGGED = frozenset({
 _RATE = (b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset")
 _BEFORE_SECONDS = 2.0
 """How long a change waits for what was before it."""
+_ON_THE_WAY_SECONDS = 0.05
+"""By so much sooner a deadline ends at the service behind."""
 _NO_FAULT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
 """Codes of the server's side that no operator needs to look into."""
 
@@ -136,7 +139,7 @@ class Calls:
                 outcome, reason = grpc.StatusCode.CANCELLED, ClientGone.reason
                 raise
             except Exception as error:
-                failure = known(told(error, method.home), place=method.path)
+                failure = failure_of(error, method, seconds_left, time.perf_counter() - began)
                 outcome, reason = code_of(failure), failure.reason
                 if failure is error:
                     raise
@@ -281,6 +284,13 @@ class Calls:
 def rate_told(standing: tuple[int, int, int] | None) -> list[tuple[bytes, bytes]]:
     """Of a caller's rate, as headers; none where it has no rate."""
     return [] if standing is None else [(name, b"%d" % value) for name, value in zip(_RATE, standing, strict=True)]
+
+
+def failure_of(error: Exception, method: Method, seconds_left: float | None, waited: float) -> RegrowError:
+    """What the caller is told. Where its own deadline has passed, that is it: the service that was waited for may be well."""
+    failure = known(told(error, method.home), place=method.path)
+    late = seconds_left is not None and waited >= seconds_left - _ON_THE_WAY_SECONDS
+    return DeadlineExceeded.passed(method.home) if late and isinstance(failure, EngineUnavailable) else failure
 
 
 @cache

@@ -24,7 +24,10 @@ from regrow.labeling.v1 import (
     votes_pb2_grpc,
 )
 from regrow.training.v1 import runs_pb2, runs_pb2_grpc
+from services.common.errors import DeadlineExceeded, EngineUnavailable
 from services.common.rpc.status import from_rpc_error
+from services.gateway.calls import failure_of
+from services.gateway.methods import public_methods
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,13 @@ def test_the_callers_deadline_reaches_the_service(channel, auth, world) -> None:
     with pytest.raises(grpc.RpcError):
         get(datasets_pb2.GetDatasetRequest(name="projects/shop/datasets/slow"), metadata=auth, timeout=1)
     assert world.recorder.cancelled.wait(30)
+
+
+@pytest.mark.parametrize(("left", "told"), [(None, EngineUnavailable), (60.0, EngineUnavailable), (1.0, DeadlineExceeded)])
+def test_a_deadline_of_the_callers_own_isnt_told_as_an_outage_of_the_service(left: float | None, told: type[Exception]) -> None:
+    method = public_methods()["/regrow.labeling.v1.DatasetService/GetDataset"]
+    failure = failure_of(EngineUnavailable("labeling", "it didn't answer in time"), method, left, waited=0.99)
+    assert type(failure) is told and "labeling" in failure.message
 
 
 def test_predictions_and_keys_are_answered_here(channel, auth, world) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Mapping
+import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from kafka import errors
-from kafka.net.compat import KafkaNetClient
 from pydantic import SecretStr
 
 from services.common.errors import EngineUnavailable, InvalidField
+from services.common.events import kafka_probe
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-Client = TypeVar("Client")
 
 FAILURES = (errors.KafkaError, OSError, RuntimeError)
 """What a call of kafka-python may raise: RuntimeError is a client that was closed meanwhile."""
@@ -57,6 +55,18 @@ class KafkaAccess:
         for name, path in files.items():
             if path is not None and not path.is_file():
                 raise InvalidField(f"REGROW_KAFKA_{name}_FILE", f"there is no file '{path}'.")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        try:
+            kafka_probe.trusting(self.ca_file, None, None)
+        except ssl.SSLError:
+            raise InvalidField("REGROW_KAFKA_CA_FILE", f"'{self.ca_file}' holds no certificate in PEM.") from None
+        try:
+            kafka_probe.trusting(None, self.cert_file, self.key_file)
+        except ssl.SSLError:
+            problem = f"'{self.cert_file}' and REGROW_KAFKA_KEY_FILE aren't a certificate and its key, in PEM."
+            raise InvalidField("REGROW_KAFKA_CERT_FILE", problem) from None
 
     def options(self, wait: timedelta) -> dict[str, Any]:
         """What every client is made with. No call of it hangs for much longer than `wait`."""
@@ -85,10 +95,11 @@ class KafkaAccess:
         """A consumer group's name on the cluster."""
         return self.prefix + name
 
-    def told(self, error: Exception) -> EngineUnavailable:
+    def told(self, error: Exception, *, opening: bool = False) -> EngineUnavailable:
         """What an error of kafka-python means to who called, in words, and never in its own text: that holds requests.
 
-        Over TLS a refused sign-in may show as no more than a closed connection: its settings are named then too.
+        `opening`: no client came into being, so a handshake is looked at, two seconds at most. Over TLS a refused sign-in may
+        show as no more than a closed connection: its settings are named where nothing else is wrong.
         """
         answer = answered(error)
         settings = "check REGROW_KAFKA_SASL_MECHANISM, REGROW_KAFKA_USERNAME and its password"
@@ -101,9 +112,14 @@ class KafkaAccess:
         elif answer:
             problem = f"answers {answer}"
         else:
-            problem = f"doesn't answer as {self.protocol}: {_silence(error)}"
-            problem += f"; {settings}" if self.protocol.startswith("SASL") else ""
+            problem = f"doesn't answer as {self.protocol}: {self._silence(error, opening, settings)}"
         return EngineUnavailable("events", f"Kafka at {self.bootstrap} {problem}")
+
+    def _silence(self, error: Exception, opening: bool, settings: str) -> str:
+        if not opening:
+            return _silence(error)
+        found = kafka_probe.problem(self.bootstrap, self.protocol, self.ca_file, self.cert_file, self.key_file)
+        return found or _silence(error) + (f"; {settings}" if self.protocol.startswith("SASL") else "")
 
 
 def answered(error: Exception) -> str:
@@ -113,27 +129,10 @@ def answered(error: Exception) -> str:
 
 def _silence(error: Exception) -> str:
     if isinstance(error, errors.KafkaTimeoutError):
-        return "nothing came from it in time"
+        return kafka_probe.SILENT
     if isinstance(error, errors.RetriableError | OSError):
         return "there is no connection, or it broke off"
     return "the connection was closed meanwhile"
-
-
-def opened(make: Callable[..., Client], options: Mapping[str, Any]) -> Client:
-    """A client of kafka-python. Where it can't be made, its thread and sockets go too: kafka-python leaves them behind."""
-    networks: list[KafkaNetClient] = []
-
-    def network(**configs: Any) -> KafkaNetClient:
-        networks.append(KafkaNetClient(**configs))
-        return networks[0]
-
-    try:
-        return make(kafka_client=network, **options)
-    except BaseException:
-        for one in networks:
-            with contextlib.suppress(Exception):
-                one.close()
-        raise
 
 
 def _text(path: Path | None) -> str | None:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from kafka import IsolationLevel, KafkaAdminClient, OffsetAndMetadata, OffsetSpec, TopicPartition, errors
 
 from services.common.errors import NotFound
-from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess
+from services.common.events.kafka_network import opened
 from services.common.events.port import Offsets
 
 Answer = TypeVar("Answer")
@@ -88,9 +89,10 @@ class KafkaAdmin:
                 except errors.UnknownTopicOrPartitionError:
                     raise
                 except FAILURES as error:
+                    opening = self._client is None
                     self._drop()
                     if not getattr(error, "retriable", False) or time.monotonic() > deadline - _PAUSE_SECONDS:
-                        raise self._access.told(error) from None
+                        raise self._access.told(error, opening=opening) from None
                     time.sleep(_PAUSE_SECONDS)
 
     def close(self) -> None:

@@ -17,8 +17,9 @@ from kafka.partitioner.default import murmur2
 from kafka.producer.future import FutureRecordMetadata
 
 from services.common.errors import InvalidField, NotFound, RegrowError, TooLarge
-from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess
 from services.common.events.kafka_admin import KafkaAdmin
+from services.common.events.kafka_network import opened
 from services.common.events.port import MOST_EVENT_BYTES, Event
 
 MOST_MESSAGE_BYTES = MOST_EVENT_BYTES + (1 << 20)
@@ -94,7 +95,7 @@ class KafkaAppender:
             if self._producer is None:
                 self._producer = opened(KafkaProducer, self._options)
         except FAILURES as error:
-            raise self._access.told(error) from None
+            raise self._access.told(error, opening=True) from None
         else:
             return self._producer
         finally:

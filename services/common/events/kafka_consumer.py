@@ -17,8 +17,9 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from services.common.errors import FailedPrecondition, InvalidField
-from services.common.events.kafka_access import FAILURES, KafkaAccess, opened
+from services.common.events.kafka_access import FAILURES, KafkaAccess
 from services.common.events.kafka_admin import KafkaAdmin
+from services.common.events.kafka_network import opened
 from services.common.events.port import Offsets, Record
 
 MOST_POLL_BYTES = 32 << 20
@@ -76,7 +77,7 @@ class KafkaReader:
         try:
             self._consumer = opened(KafkaConsumer, options | _member_options(access, membership, assignor))
         except FAILURES as error:
-            raise access.told(error) from None
+            raise access.told(error, opening=True) from None
         try:
             if membership is None:
                 self._start_at(places)

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from kafka import KafkaAdminClient
 from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 from pydantic import SecretStr
-from real_engines import free_port, kafka_server, running
+from real_engines import Server, free_port, kafka_server, running
 
-from services.common.errors import EngineUnavailable
+from services.common.errors import EngineUnavailable, InvalidField
 from services.common.events import REGISTRY, Event, events_from
 from services.common.events.kafka_access import KafkaAccess
 from services.common.events.kafka_log import KafkaLog
@@ -38,6 +38,7 @@ class Guarded:
     ca: Path
     cert: Path
     key: Path
+    server: Server
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
             ca=folder / "ca.pem",
             cert=folder / "cert.pem",
             key=folder / "key.pem",
+            server=server,
         )
 
 
@@ -145,11 +147,70 @@ def test_a_wrong_password_is_told_with_the_settings_to_look_at_and_without_the_p
     assert time.monotonic() - began < 30
 
 
-@pytest.mark.parametrize("protocol", ["SSL", "PLAINTEXT"])
-def test_a_listener_of_another_kind_or_authority_is_told_within_the_wait(guarded: Guarded, protocol: str) -> None:
-    access = KafkaAccess(bootstrap=guarded.addresses["SASL_SSL"], protocol=protocol)  # type: ignore[arg-type]
-    began = time.monotonic()
-    told = pytest.raises(EngineUnavailable, match=f"doesn't answer as {protocol}")
-    with closing(KafkaLog(access, wait=timedelta(seconds=2))) as log, told:
+@pytest.fixture
+def stranger(tmp_path: Path) -> Path:
+    """An authority that nobody asked."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other-ca.pem")
+    return tmp_path / "other-ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("listener", "protocol", "files", "words"),
+    [
+        ("SASL_SSL", "SSL", (), "isn't of an authority that this system trusts; name its own in REGROW_KAFKA_CA_FILE"),
+        ("SASL_SSL", "SASL_SSL", ("other",), "its certificate isn't of the authority in REGROW_KAFKA_CA_FILE"),
+        ("SASL_SSL", "PLAINTEXT", (), "it speaks TLS there; set REGROW_KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"),
+        ("SASL_PLAINTEXT", "SASL_SSL", ("ca",), "it doesn't speak TLS there; check REGROW_KAFKA_SECURITY_PROTOCOL"),
+        ("SSL", "SSL", ("ca",), "it asks for a certificate of Regrow's own; name it in REGROW_KAFKA_CERT_FILE"),
+        ("localhost", "SASL_SSL", ("ca",), "its certificate isn't for the name 'localhost'"),
+    ],
+)
+def test_a_wrong_setting_of_tls_is_told_by_what_is_wrong_with_it(
+    guarded: Guarded, stranger: Path, listener: str, protocol: str, files: tuple[str, ...], words: str
+) -> None:
+    address = guarded.addresses["SASL_SSL" if listener == "localhost" else listener]
+    access = KafkaAccess(
+        bootstrap=address.replace("127.0.0.1", "localhost") if listener == "localhost" else address,
+        protocol=protocol,  # type: ignore[arg-type]
+        ca_file={"ca": guarded.ca, "other": stranger}[files[0]] if files else None,
+        username="regrow", password=SecretStr(PASSWORD),
+    )  # fmt: skip
+    with closing(KafkaLog(access, wait=timedelta(seconds=2))) as log, pytest.raises(EngineUnavailable) as told:
         log.append(REGISTRY, [Event(key="k", value=b"")])
-    assert time.monotonic() - began < 30
+    assert f"doesn't answer as {protocol}: " in told.value.message and words in told.value.message
+
+
+def test_a_file_that_is_no_certificate_is_told_before_anything_is_asked(guarded: Guarded, tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("{}")
+    with pytest.raises(InvalidField, match=r"REGROW_KAFKA_CA_FILE: '.*no.pem' holds no certificate in PEM"):
+        KafkaAccess(bootstrap="127.0.0.1:1", protocol="SSL", ca_file=tmp_path / "no.pem")
+    with pytest.raises(InvalidField, match=r"REGROW_KAFKA_CERT_FILE: .*aren't a certificate and its key"):
+        KafkaAccess(
+            bootstrap="127.0.0.1:1", protocol="SSL", ca_file=guarded.ca, cert_file=guarded.cert, key_file=tmp_path / "no.pem"
+        )
+
+
+def test_a_broker_that_is_frozen_is_told_within_the_wait_again_and_again(guarded: Guarded) -> None:
+    access = KafkaAccess(
+        bootstrap=guarded.addresses["SASL_SSL"], protocol="SASL_SSL", ca_file=guarded.ca, username="regrow",
+        password=SecretStr(PASSWORD), prefix=f"test-{secrets.token_hex(6)}.",
+    )  # fmt: skip
+    with closing(KafkaLog(access, wait=timedelta(seconds=2))) as log:
+        log.ensure_topics()
+        log.append(REGISTRY, [Event(key="k", value=b"before")])
+        guarded.server.freeze()
+        try:
+            for _ in range(4):
+                began = time.monotonic()
+                with pytest.raises(EngineUnavailable, match="nothing came from it in time"):
+                    log.append(REGISTRY, [Event(key="k", value=b"meanwhile")])
+                assert time.monotonic() - began < 30
+        finally:
+            guarded.server.thaw()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                log.append(REGISTRY, [Event(key="k", value=b"after")])
+                break
+            except EngineUnavailable:
+                assert time.monotonic() < deadline
