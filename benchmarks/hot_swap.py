@@ -1,6 +1,6 @@
 """What callers see while a model is swapped: failures and latency, beside the same load without a swap.
 
-    python benchmarks/hot_swap.py [--kinds dense terms encoder] [--seconds 5] [--rounds 3]     about 2 minutes
+    python benchmarks/hot_swap.py [--kinds dense terms encoder] [--seconds 5] [--rounds 5]     about 3 minutes
 
 A client in a process of its own asks at a fixed rate, which keeps an eighth of a core busy at most, whatever the answers do,
 and never repeats a call; latency counts from the moment when a request was due. Rounds without and with swaps take turns, so
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -86,6 +87,8 @@ class Round:
 
 def drive(address: str, key: str, model: str, kind: str, rate: float, seconds: float, started: float) -> list[Answer]:
     """In a process of its own: asks for so many seconds; times count from `started` (wall clock)."""
+    gc.collect()
+    gc.freeze()  # a collection of all that was imported would stop this process for 90 ms, and be told of the gateway
     with OpenLoop(address, key, model, [row_of(kind, n) for n in range(ROWS)], per_second=rate) as loop:
         begun = time.time()
         time.sleep(seconds)
@@ -173,7 +176,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=sorted(BUNDLES), default=["dense", "terms", "encoder"])
     parser.add_argument("--rate", type=float, help="requests a second; default: by kind")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         given = Given(asked.kinds, asked.rate, asked.seconds, asked.rounds, Path(folder))
