@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,6 +19,9 @@ __all__ = ["kafka", "minio", "postgres", "postgres_database"]
 
 settings.register_profile("tests", deadline=None)  # a busy machine isn't a mistake
 settings.load_profile("tests")
+
+# Servers of one test go on logging beside the next, whose own output must stay clean.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.__stderr__))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from regrow.events.v1 import events_pb2
 from regrow.gateway.v1 import gateway_pb2
@@ -172,14 +173,15 @@ def test_what_is_counted_of_refusals_is_bounded(database: Database) -> None:
     assert all(one.calls == 2 for one in repeats.rest()) and repeats.seconds_left(0.0) is None
 
 
-def test_what_cant_be_kept_by_the_end_is_in_the_log_whole(database: Database, events: SqliteLog, capsys) -> None:
+def test_what_cant_be_kept_by_the_end_is_in_the_log_whole(database: Database, events: SqliteLog) -> None:
     away = Away(database)
     away.away = True
     trail = Trail(away, events, days=1, patience=0.1)  # type: ignore[arg-type]
-    trail.start()
-    trail.offer(event(17, after='{"version": 2}'))
-    trail.close(0.3)
-    assert "r17" in (written := "".join(capsys.readouterr()))
+    with capture_logs() as logs:
+        trail.start()
+        trail.offer(event(17, after='{"version": 2}'))
+        trail.close(0.3)
+    assert "r17" in (written := str(logs))
     assert "version" in written
 
 
