@@ -6,7 +6,6 @@ The header is written last, so a file with a good header is whole; the size in i
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from services.common.errors import DigestMismatch
 from services.common.objects.disk import engine_errors
+from services.common.objects.seeking import SeekableReader
 
 _MAGIC = b"RGOBJ001"
 _LAYOUT = struct.Struct(">8sQ32s16x")
@@ -62,22 +62,12 @@ def open_body(path: Path, what: str) -> tuple[Header, Body]:
     return _header(handle, size, sha256), body
 
 
-class Body(io.RawIOBase):
+class Body(SeekableReader):
     """The bytes behind the header as a seekable file of their own. Owns its handle, which keeps the bytes after a delete."""
 
     def __init__(self, handle: int) -> None:
-        super().__init__()
+        super().__init__(size=0)
         self._handle = handle
-        self._at = 0
-        self.size = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fills the buffer as far as the object goes."""
@@ -86,18 +76,6 @@ class Body(io.RawIOBase):
             count = os.preadv(self._handle, [window], HEADER_BYTES + self._at) if window else 0
         self._at += count
         return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As `io.IOBase.seek`; past the end is allowed and reads nothing."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
-        if start + offset < 0:
-            raise ValueError("a seek to before the object's first byte")
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        """The place of the next read."""
-        return self._at
 
     def close(self) -> None:
         """Gives the handle back; twice is fine."""

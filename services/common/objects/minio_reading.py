@@ -8,8 +8,6 @@ etag, so it never mixes an object with its successor.
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from services.common.errors import DigestMismatch, EngineUnavailable
 from services.common.objects.minio_errors import is_gone, is_range_outside, is_taken, s3_errors
 from services.common.objects.port import ObjectInfo
+from services.common.objects.seeking import SeekableReader
 
 WINDOW_BYTES = 8 << 20
 """The most that a reader holds."""
@@ -142,41 +141,20 @@ def _windows(stored: Stored, content: bytes, offset: int, length: int | None) ->
     yield content
 
 
-class Reader(io.RawIOBase):
+class Reader(SeekableReader):
     """A stored object as a seekable file. Put a buffer before it: every read is a call."""
 
     def __init__(self, stored: Stored) -> None:
-        super().__init__()
+        super().__init__(stored.info.size)
         self._stored = stored
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fills the buffer as far as the object and one window go."""
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._stored.info.size - self._at, WINDOW_BYTES)
+        wanted = min(len(view), self.size - self._at, WINDOW_BYTES)
         if wanted <= 0:
             return 0
         content = self._stored.window(self._at, wanted)
         view[: len(content)] = content
         self._at += len(content)
         return len(content)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As `io.IOBase.seek`; past the end is allowed and reads nothing."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._stored.info.size}[whence]
-        if start + offset < 0:
-            raise ValueError("a seek to before the object's first byte")
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        """The place of the next read."""
-        return self._at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -13,6 +12,7 @@ from typing import BinaryIO, TypeVar
 
 from services.common.errors import Cancelled, EngineUnavailable
 from services.common.objects.port import ObjectInfo, ObjectStore
+from services.common.objects.seeking import SeekableReader
 
 T = TypeVar("T")
 
@@ -139,22 +139,13 @@ class PatientStore:
             return False  # nobody can tell yet
 
 
-class _Reader(io.RawIOBase):
+class _Reader(SeekableReader):
     """An object as a seekable file; `asked` makes a read again while the store is away, on a source that is opened anew."""
 
     def __init__(self, begin: Callable[[], BinaryIO], size: int, asked: Callable[[Callable[[], bytes]], bytes]) -> None:
-        super().__init__()
-        self._begin, self._size, self._asked = begin, size, asked
+        super().__init__(size)
+        self._begin, self._asked = begin, asked
         self._source: BinaryIO | None = None
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fills the buffer as far as the object goes."""
@@ -173,18 +164,6 @@ class _Reader(io.RawIOBase):
         except EngineUnavailable:
             self._source = None  # what its buffer holds after a broken read is unknown
             raise
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As `io.IOBase.seek`; past the end is allowed and reads nothing."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError("a seek to before the object's first byte")
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        """The place of the next read."""
-        return self._at
 
     def close(self) -> None:
         """Gives the source back."""
