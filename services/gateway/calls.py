@@ -35,7 +35,7 @@ from services.common.rpc.principal import Call, Principal, current_call, entered
 from services.common.rpc.status import HTTP_STATUS, code_of, known
 from services.common.telemetry import REQUESTS, RUNNING, SECONDS
 from services.gateway.audit.handlers import Audit
-from services.gateway.audit.rules import address_of
+from services.gateway.audit.rules import REFUSALS, address_of
 from services.gateway.audit.trail import Trail
 from services.gateway.callers import Callers
 from services.gateway.keys.ring import public_prefix
@@ -76,9 +76,6 @@ _ON_THE_WAY_SECONDS = 0.05
 """By so much sooner a deadline ends at the service behind."""
 _NO_FAULT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
 """Codes of the server's side that no operator needs to look into."""
-
-_REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-"""Codes whose log line says where the call came from, and with which key."""
 
 _ASK_NOBODY = ("labeling", "training")
 """Services that know names alone: that a project exists is checked for them. The registry knows by itself."""
@@ -326,7 +323,7 @@ def _observe(method: Method, call: Call, code: grpc.StatusCode, reason: str, sec
         return
     failed = HTTP_STATUS[code] >= 500 and code not in _NO_FAULT
     caller = call.principal or call.refused
-    whence = {"key_prefix": call.key_prefix, "source": address_of(call.peer())} if code in _REFUSALS else {}
+    whence = {"key_prefix": call.key_prefix, "source": address_of(call.peer())} if code.name in REFUSALS else {}
     (log.error if failed else log.info)(
         "rpc", method=method.path[1:], code=code.name, reason=reason, seconds=round(seconds, 4),
         key_id=caller.key_id if caller is not None else "", **whence,

@@ -58,12 +58,15 @@ class KafkaAccess:
         self._check_files()
 
     def _check_files(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            kafka_probe.trusting(self.ca_file, None, None)
+            if self.ca_file is not None:
+                context.load_verify_locations(self.ca_file)
         except ssl.SSLError:
             raise InvalidField("REGROW_KAFKA_CA_FILE", f"'{self.ca_file}' holds no certificate in PEM.") from None
         try:
-            kafka_probe.trusting(None, self.cert_file, self.key_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
         except ssl.SSLError:
             problem = f"'{self.cert_file}' and REGROW_KAFKA_KEY_FILE aren't a certificate and its key, in PEM."
             raise InvalidField("REGROW_KAFKA_CERT_FILE", problem) from None
@@ -118,8 +121,7 @@ class KafkaAccess:
     def _silence(self, error: Exception, opening: bool, settings: str) -> str:
         if not opening:
             return _silence(error)
-        found = kafka_probe.problem(self.bootstrap, self.protocol, self.ca_file, self.cert_file, self.key_file)
-        return found or _silence(error) + (f"; {settings}" if self.protocol.startswith("SASL") else "")
+        return kafka_probe.problem(self) or _silence(error) + (f"; {settings}" if self.protocol.startswith("SASL") else "")
 
 
 def answered(error: Exception) -> str:

@@ -10,7 +10,7 @@ from services.common.database import Database, now
 from services.common.listing import FIRST_PAGE, Asked
 from services.common.rpc.principal import ALL_PROJECTS, Call, Principal
 from services.gateway.audit import storage
-from services.gateway.audit.rules import AuditEvent, address_of, as_json, bare, project_of, resource_of
+from services.gateway.audit.rules import REFUSALS, AuditEvent, address_of, as_json, bare, project_of, resource_of
 from services.gateway.audit.storage import AuditRow, Filter
 from services.gateway.audit.trail import Trail
 from services.gateway.methods import Method
@@ -18,7 +18,6 @@ from services.gateway.policy import Rule
 
 _MOST_READ_BYTES = 64 << 10
 """Of a refused request that is larger, the resource isn't looked for."""
-_REFUSALS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 
 Read = Callable[[Method, str], Awaitable[Message | None]]
 """Reads a resource by name through the rpc given, for whoever calls; None where it can't be read."""
@@ -46,7 +45,7 @@ class Audit:
 
     def failed(self, method: Method, rule: Rule, call: Call, outcome: str, reason: str) -> None:
         """A call ended otherwise. Kept where it would have changed something, or was refused, and whose key it was is known."""
-        actor, refused = call.principal or call.refused, outcome in _REFUSALS
+        actor, refused = call.principal or call.refused, outcome in REFUSALS
         if actor is None or call.audited or not (rule.changes or refused):
             return
         call.audited = True

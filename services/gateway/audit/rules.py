@@ -23,6 +23,8 @@ _MOST_NAME, _MOST_WORD = 1000, 200
 
 MACHINE = Principal(key_id="machine", role="admin", name="the operator, on the machine")
 """Who makes the first key, and `regrow keys reset`."""
+REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+"""Outcomes of calls that weren't let in: told with where they came from, and with which key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

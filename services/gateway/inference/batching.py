@@ -63,7 +63,7 @@ class _Lane:
         """Until the last of what waits and a call of `rows` more are computed, each call whole; 0 while nothing is known."""
         window = self.loaded.window
         waiting = min(len(self.calls), math.ceil(self.rows / max(window.rows(), 1)))
-        return window.seconds(self.rows + rows) + waiting * (window.seconds(0))
+        return window.seconds(self.rows + rows) + waiting * window.seconds(0)
 
 
 class Batches:

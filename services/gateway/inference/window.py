@@ -96,14 +96,12 @@ def fitted(samples: list[tuple[int, float]]) -> Line:
     Relative, for the times differ by orders of magnitude, and so do their errors: what a batch of 10,000 rows took longer by
     chance would else pass for a fixed time that each small one needs.
     """
-    weights = [1.0 / max(t, _SHORTEST_SECONDS) ** 2 for _, t in samples]
-    whole = sum(weights)
-    mean_rows = sum(w * n for w, (n, _) in zip(weights, samples, strict=True)) / whole
-    mean_seconds = sum(w * t for w, (_, t) in zip(weights, samples, strict=True)) / whole
-    if len({n for n, _ in samples}) == 1:
-        seconds = sum(t for _, t in samples) / len(samples)
-        return Line(per_row=seconds / samples[0][0], fixed=0.0, known=False)
-    spread = sum(w * (n - mean_rows) ** 2 for w, (n, _) in zip(weights, samples, strict=True))
-    together = sum(w * (n - mean_rows) * (t - mean_seconds) for w, (n, t) in zip(weights, samples, strict=True))
-    per_row = max(0.0, together / spread)
+    rows, seconds = [n for n, _ in samples], [t for _, t in samples]
+    if len(set(rows)) == 1:
+        return Line(per_row=sum(seconds) / len(samples) / rows[0], fixed=0.0, known=False)
+    weighed = [(1.0 / max(t, _SHORTEST_SECONDS) ** 2, n, t) for n, t in samples]
+    whole = sum(w for w, _, _ in weighed)
+    mean_rows, mean_seconds = sum(w * n for w, n, _ in weighed) / whole, sum(w * t for w, _, t in weighed) / whole
+    spread = sum(w * (n - mean_rows) ** 2 for w, n, _ in weighed)
+    per_row = max(0.0, sum(w * (n - mean_rows) * (t - mean_seconds) for w, n, t in weighed) / spread)
     return Line(per_row=per_row, fixed=mean_seconds - per_row * mean_rows, known=True)

@@ -62,7 +62,7 @@ HEADERS: Json = {
     "Location": {"description": "The operation.", "schema": {"type": "string"}},
     "Inference-Header-Content-Length": {
         "description": "Of an answer with binary tensors: how many bytes of JSON stand before them.",
-        "schema": {"type": "integer", "minimum": 0},
+        "schema": _COUNT,
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
 }
@@ -86,7 +86,7 @@ PARAMETERS: Json = {
         ),
     },
     "InferenceHeader": {
-        "name": "Inference-Header-Content-Length", "in": "header", "schema": {"type": "integer", "minimum": 0},
+        "name": "Inference-Header-Content-Length", "in": "header", "schema": _COUNT,
         "description": "Of a request with binary tensors: how many bytes of JSON stand before them.",
     },
     "Prefer": {
