@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 import regrow.client  # noqa: F401  registers every proto
+from regrow.cli import main
+from regrow.credentials import Credentials, store_credentials
 
 Answer = Callable[[Any], Any]
 
@@ -94,14 +97,50 @@ def _own_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def gateway() -> Iterator[Scripted]:
+@contextmanager
+def scripted_gateway() -> Iterator[Scripted]:
     scripted = Scripted()
     server = grpc.server(ThreadPoolExecutor(4), handlers=[scripted])
     scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield scripted
     server.stop(0).wait()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Scripted]:
+    with scripted_gateway() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def other() -> Iterator[Scripted]:
+    """A second one."""
+    with scripted_gateway() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line; answers its exit code, stdout and stderr."""
+
+    def one(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main.main(list(words))
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return one
+
+
+@pytest.fixture
+def run(
+    gateway: Scripted, command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """The same, logged in to the gateway, and soon out of patience."""
+    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
+    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
+    return command
 
 
 @pytest.fixture

@@ -27,11 +27,7 @@ class Feedback:
         """Commits one. Raises `InvalidField`, `Busy`, `EngineUnavailable`, `OutcomeUnknown`, and what `Serving.find` does."""
         event_id = request.feedback.event_id.strip() or new_id()
         committed = await self._begin(request.parent, [request.feedback], ["feedback."], [event_id])
-        try:
-            await committed
-        except EngineUnavailable as error:
-            cure = f"Send it again with event_id '{event_id}', so that it counts once."
-            raise OutcomeUnknown(error, cure, event_id=event_id) from None
+        await settled(committed, f"Send it again with event_id '{event_id}', so that it counts once.", event_id=event_id)
         return gateway_pb2.SendFeedbackResponse(event_id=event_id)
 
     async def batch_send(self, request: gateway_pb2.BatchSendFeedbackRequest) -> gateway_pb2.BatchSendFeedbackResponse:
@@ -40,11 +36,8 @@ class Feedback:
         prefixes = [f"feedback[{index}]." for index in range(len(request.feedback))]
         ids = [one.event_id.strip() or f"{request_id}-{index}" for index, one in enumerate(request.feedback)]
         committed = await self._begin(request.parent, request.feedback, prefixes, ids)
-        try:
-            await committed
-        except EngineUnavailable as error:
-            cure = f"Send the batch again with request_id '{request_id}', so that each event of it counts once."
-            raise OutcomeUnknown(error, cure, request_id=request_id) from None
+        cure = f"Send the batch again with request_id '{request_id}', so that each event of it counts once."
+        await settled(committed, cure, request_id=request_id)
         return gateway_pb2.BatchSendFeedbackResponse(event_ids=ids)
 
     async def _begin(
@@ -55,6 +48,14 @@ class Feedback:
         loaded = await self._serving.find(parent)
         refuse(all_problems(sent, prefixes, loaded))
         return self._writer.begin(Batch(parent, sent, ids, loaded.bundle.spec, size=sum(one.ByteSize() for one in sent)))
+
+
+async def settled(committed: asyncio.Future[None], cure: str, **ids: str) -> None:
+    """Raises `OutcomeUnknown`, with the ids to repeat the call by, where the log didn't say in time whether it took it."""
+    try:
+        await committed
+    except EngineUnavailable as error:
+        raise OutcomeUnknown(error, cure, **ids) from None
 
 
 def request_id_of(sent: str) -> str:

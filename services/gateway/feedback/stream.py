@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from regrow.gateway.v1 import gateway_pb2
-from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, OutcomeUnknown, RegrowError
+from services.common.errors import EngineUnavailable, FieldProblem, InvalidField, RegrowError
 from services.common.names import parse
 from services.gateway.feedback.checking import is_plain, problems
-from services.gateway.feedback.door import MODEL, refuse, request_id_of
+from services.gateway.feedback.door import MODEL, refuse, request_id_of, settled
 from services.gateway.feedback.files import Part, read_file
 from services.gateway.feedback.writing import Batch, Writer
 from services.gateway.inference.loading import Loaded
@@ -188,12 +188,8 @@ async def total(answers: AsyncIterator[gateway_pb2.StreamFeedbackResponse]) -> g
 
 
 async def _committed(future: asyncio.Future[None], request_id: str) -> None:
-    """Raises `OutcomeUnknown` where the log didn't say in time whether it took the part."""
-    try:
-        await future
-    except EngineUnavailable as error:
-        cure = f"Send the stream again from its beginning with request_id '{request_id}', so that each event of it counts once."
-        raise OutcomeUnknown(error, cure, request_id=request_id) from None
+    cure = f"Send the stream again from its beginning with request_id '{request_id}', so that each event of it counts once."
+    await settled(future, cure, request_id=request_id)
 
 
 async def _acknowledged(

@@ -8,7 +8,6 @@ so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ import structlog
 
 from services.common import tracing
 from services.common.database import Database
-from services.common.errors import RegrowError, Unavailable
+from services.common.errors import RegrowError
 from services.common.objects.port import ObjectStore
 from services.training.batch_predictions import results, storage
 from services.training.batch_predictions.rules import Batch, Chunk, added
@@ -27,7 +26,7 @@ from services.training.durable import Durable, Interrupted
 from services.training.peers import Labeling, Registry
 from services.training.runs.process import run_worker
 from services.training.runs.rules import State
-from services.training.waiting import problem_of
+from services.training.waiting import noted, problem_of
 
 WORKER = "services.training.batch_predictions.worker"
 UNFORESEEN = "Something went wrong in the training service that nobody foresaw. Its log has the details under this name."
@@ -120,11 +119,7 @@ class BatchWorkflow:
         return self.durable.patiently(ask, lambda what: self._wait(name, what))
 
     def _wait(self, name: str, what: str) -> None:
-        with (
-            suppress(Unavailable),
-            self.database.session() as session,
-        ):  # while it is the database that is away, nobody can look
-            storage.set_waiting(session, name, what)
+        noted(self.database, lambda session: storage.set_waiting(session, name, what))
 
     def _keep(self, name: str, event: Mapping[str, Any]) -> None:
         with self.database.session() as session:

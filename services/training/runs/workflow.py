@@ -8,7 +8,6 @@ outcome is plain data: `result`, `cancelled`, or `error` with a message.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +18,7 @@ import structlog
 import regrow
 from services.common import tracing
 from services.common.database import Database
-from services.common.errors import RegrowError, Unavailable
+from services.common.errors import RegrowError
 from services.training import designs
 from services.training.durable import Durable, Interrupted
 from services.training.fit import TrainingTask
@@ -29,7 +28,7 @@ from services.training.runs.handlers import Signal
 from services.training.runs.messages import rank_of, scores_of
 from services.training.runs.process import run_worker
 from services.training.runs.rules import Run, State
-from services.training.waiting import problem_of
+from services.training.waiting import noted, problem_of
 
 T = TypeVar("T")
 
@@ -131,11 +130,7 @@ class RunWorkflow:
         return self.durable.patiently(ask, lambda what: self._wait(name, what))
 
     def _wait(self, name: str, what: str) -> None:
-        with (
-            suppress(Unavailable),
-            self.database.session() as session,
-        ):  # while it is the database that is away, nobody can look
-            storage.set_waiting(session, name, what)
+        noted(self.database, lambda session: storage.set_waiting(session, name, what))
         self.signal.notify()
 
     def _is_cancelling(self, name: str) -> bool:

@@ -26,21 +26,6 @@ from regrow.types.v1 import problem_spec_pb2, schema_pb2
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(gateway: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command line; answers its exit code, stdout and stderr."""
-    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
-    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
-
-    def one(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main.main(list(words))
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return one
-
-
 def explained(typer_app: Any, path: str = "regrow") -> dict[str, str]:
     """Every command and group with what its help says."""
     found = {f"{path} {c.name or c.callback.__name__}": c.callback.__doc__ or "" for c in typer_app.registered_commands}

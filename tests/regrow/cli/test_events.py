@@ -5,29 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from regrow.cli import main
-from regrow.credentials import Credentials, store_credentials
 from regrow.gateway.v1 import gateway_pb2
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(gateway: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command line; answers its exit code, stdout and stderr."""
-    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
-    monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
-
-    def one(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main.main(list(words))
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return one
 
 
 def test_dead_letters_are_shown_with_their_reason_from_all_pages(run: Run, gateway: Any) -> None:

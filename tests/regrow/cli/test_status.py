@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 
-from regrow.cli import main
 from regrow.credentials import Credentials, store_credentials
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import feedback_ledger_pb2
@@ -18,20 +17,6 @@ from regrow.training.v1 import runs_pb2
 
 Run = Callable[..., tuple[int, str, str]]
 STATS = feedback_ledger_pb2.FeedbackStats(model="projects/default/models/buy", votes=12)
-
-
-@pytest.fixture
-def run(gateway: Any, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line; answers its exit code, stdout and stderr."""
-    store_credentials(Credentials(grpc_address=gateway.address, key="rg_secret"))
-
-    def one(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main.main(list(words))
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return one
 
 
 def system(**problems: str) -> gateway_pb2.Status:

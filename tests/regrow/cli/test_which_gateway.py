@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import grpc
 import pytest
 
-from regrow.cli import doctor, main
+from regrow.cli import doctor
 from regrow.credentials import Credentials, key_for, store_credentials, store_key_of_folder, stored_credentials
 from regrow.gateway.v1 import gateway_pb2
 from regrow.labeling.v1 import datasets_pb2
@@ -24,18 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def other(gateway: Any) -> Iterator[Any]:
-    """A second gateway: the one that runs on a folder, while the login is for the first."""
-    scripted = type(gateway)()
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[scripted])
-    scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    yield scripted
-    server.stop(0).wait()
-
-
-@pytest.fixture
-def run(gateway: Any, other: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(gateway: Any, other: Any, command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command line in an empty folder, logged in to `gateway`."""
     store_credentials(Credentials(grpc_address=gateway.address, key="rg_login"))
     monkeypatch.setattr("regrow.cli.options.PATIENCE", 0.5)
@@ -44,14 +31,7 @@ def run(gateway: Any, other: Any, capsys: pytest.CaptureFixture[str], monkeypatc
         one.on("ListDatasets", lambda _: datasets_pb2.ListDatasetsResponse())
         one.on("GetStatus", lambda _: gateway_pb2.Status())
         one.on("GetCaller", lambda _: gateway_pb2.Key(name="keys/k", display_name="who", role=gateway_pb2.ROLE_VIEWER))
-
-    def one(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main.main(list(words))
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return one
+    return command
 
 
 def up(folder: Path, address: str, key: str = "") -> Path:
