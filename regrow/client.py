@@ -24,7 +24,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,14 +32,16 @@ from google.longrunning import operations_pb2 as longrunning_pb2
 
 from regrow import choices, frames, names, uploading
 from regrow.calling import Calls, ItemT, Paged, RequestT, ResponseT, Unary
+from regrow.channels import OPTIONS, spelled_out, target_of
 from regrow.credentials import ca_file_for, key_for, stored_credentials
 from regrow.errors import CallError, from_status
 from regrow.feedback_stream import FeedbackStream
 from regrow.gateway.v1 import gateway_pb2, operations_pb2
 from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
+from regrow.messages import feedback_message, with_id
 from regrow.registry.v1 import registry_pb2
 from regrow.repeating import STREAM, is_passing, with_ids
-from regrow.rows import is_missing, rows_of, struct
+from regrow.rows import rows_of, struct
 from regrow.services import Services
 from regrow.training.v1 import batch_predictions_pb2, designs_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
@@ -68,9 +69,7 @@ class Client(Services):
         retry_for: float = 20.0,
         ca_file: str = "",
     ) -> None:
-        self.address = address or stored_credentials().grpc_address
-        if ca_file and "://" not in self.address:
-            self.address = f"https://{self.address}"
+        self.address = spelled_out(address or stored_credentials().grpc_address, ca_file)
         self.project = project
         calls = Calls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
         channel = _channel(self.address, ca_file or ca_file_for(self.address))
@@ -159,7 +158,7 @@ class Client(Services):
 
     def write_votes(self, dataset: str, votes: Iterable[votes_pb2.Vote]) -> votes_pb2.WriteVotesResponse:
         """Writes votes of human and imported labelers, 10,000 a message. Votes without a `vote_id` get one."""
-        kept = [_with_id(vote) for vote in votes]
+        kept = [with_id(vote) for vote in votes]
         parent = self.name("datasets", dataset)
 
         def attempt() -> votes_pb2.WriteVotesResponse:
@@ -402,36 +401,8 @@ class Client(Services):
         return names.full(collection, name, self.project)
 
 
-def metadata_of(operation: longrunning_pb2.Operation) -> operations_pb2.OperationMetadata:
-    """What an operation is about, and where it is."""
-    metadata = operations_pb2.OperationMetadata()
-    operation.metadata.Unpack(metadata)
-    return metadata
-
-
-def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
-    """One piece of feedback from a dict; a single class may be given as a string."""
-    fields = {name: value for name, value in one.items() if not is_missing(value)}
-    if "features" in fields:
-        fields["features"] = struct(fields["features"])
-    if isinstance(fields.get("class_names"), str):
-        fields["class_names"] = [fields["class_names"]]
-    return gateway_pb2.Feedback(**fields)
-
-
 def _channel(address: str, ca_file: str) -> grpc.Channel:
-    options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 2000)]
-    scheme, separator, rest = address.partition("://")
-    if separator and scheme in ("https", "grpcs"):
-        trusted = Path(ca_file).read_bytes() if ca_file else None
-        return grpc.secure_channel(rest, grpc.ssl_channel_credentials(trusted), options=options)
-    return grpc.insecure_channel(rest if separator else address, options=options)
-
-
-def _with_id(vote: votes_pb2.Vote) -> votes_pb2.Vote:
-    if vote.vote_id:
-        return vote
-    complete = votes_pb2.Vote()
-    complete.CopyFrom(vote)
-    complete.vote_id = str(uuid.uuid4())
-    return complete
+    target, credentials = target_of(address, ca_file)
+    if credentials is None:
+        return grpc.insecure_channel(target, options=OPTIONS)
+    return grpc.secure_channel(target, credentials, options=OPTIONS)

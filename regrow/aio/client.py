@@ -24,7 +24,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,13 +35,15 @@ from regrow import choices, frames, names, uploading
 from regrow.aio.calling import AsyncCalls, AsyncPaged, AsyncUnary, ItemT, RequestT, ResponseT
 from regrow.aio.feedback_stream import FeedbackStream
 from regrow.aio.services import AsyncServices
+from regrow.channels import OPTIONS, spelled_out, target_of
 from regrow.credentials import ca_file_for, key_for, stored_credentials
 from regrow.errors import CallError, from_status
 from regrow.gateway.v1 import gateway_pb2, operations_pb2
 from regrow.labeling.v1 import datasets_pb2, label_sets_pb2, labelers_pb2, problem_specs_pb2, votes_pb2
+from regrow.messages import feedback_message, with_id
 from regrow.registry.v1 import registry_pb2
 from regrow.repeating import STREAM, is_passing, with_ids
-from regrow.rows import is_missing, rows_of, struct
+from regrow.rows import rows_of, struct
 from regrow.training.v1 import batch_predictions_pb2, designs_pb2, runs_pb2
 from regrow.types.v1 import problem_spec_pb2
 
@@ -69,9 +70,7 @@ class AsyncClient(AsyncServices):
         retry_for: float = 20.0,
         ca_file: str = "",
     ) -> None:
-        self.address = address or stored_credentials().grpc_address
-        if ca_file and "://" not in self.address:
-            self.address = f"https://{self.address}"
+        self.address = spelled_out(address or stored_credentials().grpc_address, ca_file)
         self.project = project
         calls = AsyncCalls(key or key_for(self.address), self.address, timeout=timeout, retry_for=retry_for)
         channel = _channel(self.address, ca_file or ca_file_for(self.address))
@@ -162,7 +161,7 @@ class AsyncClient(AsyncServices):
 
     async def write_votes(self, dataset: str, votes: Iterable[votes_pb2.Vote]) -> votes_pb2.WriteVotesResponse:
         """Writes votes of human and imported labelers, 10,000 a message. Votes without a `vote_id` get one."""
-        kept = [_with_id(vote) for vote in votes]
+        kept = [with_id(vote) for vote in votes]
         parent = self.name("datasets", dataset)
 
         async def attempt() -> votes_pb2.WriteVotesResponse:
@@ -409,36 +408,8 @@ class AsyncClient(AsyncServices):
         return names.full(collection, name, self.project)
 
 
-def metadata_of(operation: longrunning_pb2.Operation) -> operations_pb2.OperationMetadata:
-    """What an operation is about, and where it is."""
-    metadata = operations_pb2.OperationMetadata()
-    operation.metadata.Unpack(metadata)
-    return metadata
-
-
-def feedback_message(one: Mapping[str, Any]) -> gateway_pb2.Feedback:
-    """One piece of feedback from a dict; a single class may be given as a string."""
-    fields = {name: value for name, value in one.items() if not is_missing(value)}
-    if "features" in fields:
-        fields["features"] = struct(fields["features"])
-    if isinstance(fields.get("class_names"), str):
-        fields["class_names"] = [fields["class_names"]]
-    return gateway_pb2.Feedback(**fields)
-
-
 def _channel(address: str, ca_file: str) -> grpc.aio.Channel:
-    options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 2000)]
-    scheme, separator, rest = address.partition("://")
-    if separator and scheme in ("https", "grpcs"):
-        trusted = Path(ca_file).read_bytes() if ca_file else None
-        return grpc.aio.secure_channel(rest, grpc.ssl_channel_credentials(trusted), options=options)
-    return grpc.aio.insecure_channel(rest if separator else address, options=options)
-
-
-def _with_id(vote: votes_pb2.Vote) -> votes_pb2.Vote:
-    if vote.vote_id:
-        return vote
-    complete = votes_pb2.Vote()
-    complete.CopyFrom(vote)
-    complete.vote_id = str(uuid.uuid4())
-    return complete
+    target, credentials = target_of(address, ca_file)
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
+    return grpc.aio.secure_channel(target, credentials, options=OPTIONS)

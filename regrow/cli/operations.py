@@ -13,8 +13,9 @@ from google.protobuf import json_format
 from regrow import names
 from regrow.cli import output
 from regrow.cli.options import Filter, Json, Mistake, Most, Project, connect
-from regrow.client import Client, metadata_of
+from regrow.client import Client
 from regrow.gateway.v1 import operations_pb2
+from regrow.messages import metadata_of
 
 app = typer.Typer(help="Calls that run in the background: start, list, await and cancel them.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The operation.")]
